@@ -1,0 +1,3 @@
+//! Load scenarios against peers.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The control plane's command line.
+
+fn main() {}

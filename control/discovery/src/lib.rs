@@ -1,0 +1,1 @@
+//! The catalog, its sources and its health checks.

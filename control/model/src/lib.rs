@@ -1,0 +1,1 @@
+//! Nodes, instances, services: plain data and state machines.

@@ -1,0 +1,3 @@
+//! The control plane binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Configuration text to snapshots and process settings, with source spans.

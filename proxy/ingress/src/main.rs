@@ -1,0 +1,3 @@
+//! The ingress proxy binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a connection does, on any engine.

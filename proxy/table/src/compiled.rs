@@ -1,0 +1,133 @@
+//! A snapshot compiled for look-up: the data that sessions read.
+//!
+//! Identity: [`Slot`]s are small numbers that stay with an object (by name and content) from table to table, so
+//! that workers keep their own state (pools, round-robin position, counters) in plain vectors and a swap costs a
+//! worker nothing. A slot number is used again only with a higher generation.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use crate::lookup::Index;
+use crate::snapshot::{HealthCheck, Snapshot};
+
+/// A number that stays with an object from table to table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// Dense index for vectors.
+    pub index: u32,
+    /// Grows when the index is used again for another object.
+    pub generation: u32,
+}
+
+/// An immutable routing table.
+pub struct Table {
+    /// Version of the snapshot that it was made from.
+    pub version: u64,
+    /// What it was made from.
+    pub snapshot: Arc<Snapshot>,
+    /// Routers that serve, in the order of the snapshot.
+    pub routes: Vec<Arc<Route>>,
+    /// Services that some router or the snapshot names.
+    pub services: Vec<Arc<Service>>,
+    /// Entry points and rules to routes.
+    pub(crate) index: Index,
+    /// Slot numbers in use, for the next compile.
+    pub(crate) slots: crate::compile::Slots,
+}
+
+/// A router that serves.
+#[derive(Debug)]
+pub struct Route {
+    /// Qualified name.
+    pub name: Arc<str>,
+    /// Identity by name.
+    pub slot: Slot,
+    /// Where its requests go.
+    pub service: Arc<Service>,
+}
+
+/// A service with its servers.
+#[derive(Debug)]
+pub struct Service {
+    /// Qualified name.
+    pub name: Arc<str>,
+    /// Identity by name and content; see [`Service::name_slot`] for what must outlive a change of content.
+    pub slot: Slot,
+    /// Identity by name alone (counters).
+    pub name_slot: Slot,
+    /// In the order of the snapshot, draining ones included.
+    pub servers: Vec<Arc<Server>>,
+    /// Whether the server sees the client's `Host`.
+    pub pass_host_header: bool,
+    /// Active check, if configured.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// One address of a service.
+#[derive(Debug)]
+pub struct Server {
+    /// Identity by address, id and transport. Draining does not change it.
+    pub slot: Slot,
+    /// The URL as configured.
+    pub url: Arc<str>,
+    /// Identity under which its drain is confirmed.
+    pub id: Arc<str>,
+    /// `host:port` as the server's own `Host` header would carry it (no `:80`).
+    pub authority: Arc<str>,
+    /// Host name or address literal, without brackets.
+    pub host: Arc<str>,
+    /// Port; 80 if the URL names none.
+    pub port: u16,
+    /// Put before the request's path; empty unless `preservePath`. No trailing slash.
+    pub path_prefix: Arc<str>,
+    /// Share of the requests.
+    pub weight: u32,
+    /// Takes no new requests.
+    pub draining: bool,
+    /// How connections to it are made.
+    pub transport: Arc<Transport>,
+    /// State that changes while the table serves; shared by every table that has this server.
+    pub live: Arc<ServerLive>,
+}
+
+/// What changes about a server while a table serves. Written by the service thread, read by workers.
+#[derive(Debug)]
+pub struct ServerLive {
+    up: AtomicBool,
+    /// Where to connect; none until a host name is resolved. A literal address is there from the start.
+    pub address: ArcSwapOption<SocketAddr>,
+}
+
+impl ServerLive {
+    /// Up, at `address`.
+    pub fn new(address: Option<SocketAddr>) -> ServerLive {
+        ServerLive { up: AtomicBool::new(true), address: ArcSwapOption::new(address.map(Arc::new)) }
+    }
+
+    /// The verdict of the health check; true without one.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Sets the verdict; returns what it was.
+    pub fn set_up(&self, up: bool) -> bool {
+        self.up.swap(up, Ordering::Relaxed)
+    }
+}
+
+/// How connections to servers are made and kept. `None` means no limit.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Transport {
+    /// Idle connections kept per server and process.
+    pub max_idle_conns_per_host: u32,
+    /// Connect deadline.
+    pub dial_timeout: Option<Duration>,
+    /// From the request sent to the response head received.
+    pub response_header_timeout: Option<Duration>,
+    /// An idle connection is closed after this.
+    pub idle_conn_timeout: Option<Duration>,
+}
