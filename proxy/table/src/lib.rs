@@ -4,19 +4,25 @@
 //! it ([`check`]), or a [`compiled::Table`] that workers look routes up in. What it does not do: read
 //! configuration text (that is `pancake-config`), pick servers (that is `pancake-balance`).
 
-/// The plain data that providers produce.
-pub mod snapshot;
+/// All problems of a snapshot at once.
+pub mod check;
+/// Snapshot to table; unchanged objects keep their identity.
+pub mod compile;
+/// A snapshot compiled for look-up: the data that sessions read.
+pub mod compiled;
+/// What changed between two snapshots.
+pub mod diff;
+/// Why a request goes where it goes, in plain words.
+pub mod explain;
+/// Every limit by name.
+pub mod limits;
+/// Request to route.
+pub mod lookup;
 /// The protobuf form of the contract, `pancake.routing.v1`, and conversions from and to [`snapshot`].
 pub mod proto;
 /// The rule language of routers: text to syntax tree.
 pub mod rule;
-/// All problems of a snapshot at once.
-pub mod check;
-/// What changed between two snapshots.
-pub mod diff;
-/// A snapshot compiled for look-up: the data that sessions read.
-pub mod compiled;
-/// Snapshot to table; unchanged objects keep their identity.
-pub mod compile;
-/// Request to route.
-pub mod lookup;
+/// The URL of a server, taken apart.
+pub mod server_url;
+/// The plain data that providers produce.
+pub mod snapshot;

@@ -66,7 +66,12 @@ pub struct LoadBalancer {
 
 impl Default for LoadBalancer {
     fn default() -> Self {
-        LoadBalancer { servers: Vec::new(), pass_host_header: true, health_check: None, servers_transport: None }
+        LoadBalancer {
+            servers: Vec::new(),
+            pass_host_header: true,
+            health_check: None,
+            servers_transport: None,
+        }
     }
 }
 

@@ -1,0 +1,153 @@
+//! All problems of a snapshot at once.
+//!
+//! A faulty router or service alone is left out, the rest serves, as in Traefik 3. What a snapshot as a whole is
+//! worth (serve the rest, or refuse it) is for the caller to decide: [`Report::has_errors`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::compiled::Table;
+use crate::limits::MAX_PROBLEMS;
+use crate::rule::Rule;
+use crate::snapshot::Snapshot;
+
+/// How much a problem matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The object serves, though hardly as meant.
+    Warning,
+    /// The object is left out.
+    Error,
+}
+
+/// One thing wrong with a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Which object: `router web@file`, `service api@pancake`, `snapshot`.
+    pub object: String,
+    /// The field, as the Traefik dynamic configuration names it; may be empty.
+    pub field: String,
+    /// What is wrong and what was expected.
+    pub message: String,
+    /// Where in the rule, in bytes from its start.
+    pub offset_in_rule: Option<usize>,
+    /// Whether the object is left out.
+    pub severity: Severity,
+}
+
+impl Problem {
+    /// An error: the object is left out.
+    pub fn error(object: impl Into<String>, field: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem {
+            object: object.into(),
+            field: field.into(),
+            message: message.into(),
+            offset_in_rule: None,
+            severity: Severity::Error,
+        }
+    }
+
+    /// A warning: the object serves.
+    pub fn warning(
+        object: impl Into<String>,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Problem {
+        Problem { severity: Severity::Warning, ..Problem::error(object, field, message) }
+    }
+
+    /// The same problem, found at `offset` bytes into the rule.
+    pub fn at(mut self, offset: usize) -> Problem {
+        self.offset_in_rule = Some(offset);
+        self
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.object)?;
+        if !self.field.is_empty() {
+            write!(f, ": {}", self.field)?;
+        }
+        if let Some(offset) = self.offset_in_rule {
+            write!(f, " at byte {offset}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// What [`check`] found.
+#[derive(Debug, Default)]
+pub struct Report {
+    problems: Vec<Problem>,
+    unlisted: usize,
+    errors: usize,
+    /// By place in the snapshot: the parsed rule of a router that serves.
+    pub(crate) rules: Vec<Option<Arc<Rule>>>,
+    /// By place in the snapshot: whether the service can be built.
+    pub(crate) services: Vec<bool>,
+}
+
+impl Report {
+    /// The problems, at most [`MAX_PROBLEMS`], in the order of the snapshot (transports, services, routers).
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// How many problems there are beyond [`Report::problems`].
+    pub fn unlisted(&self) -> usize {
+        self.unlisted
+    }
+
+    /// Whether some object is left out.
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// Whether the router at this place of the snapshot serves.
+    pub fn router_serves(&self, router: usize) -> bool {
+        self.rules.get(router).is_some_and(Option::is_some)
+    }
+
+    /// Whether the service at this place of the snapshot is built.
+    pub fn service_serves(&self, service: usize) -> bool {
+        self.services.get(service).copied().unwrap_or(false)
+    }
+
+    /// Names of the routers of `snapshot` (the one that was checked) that are left out.
+    pub fn routers_left_out<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a str> {
+        snapshot.routers.iter().enumerate().filter(|(i, _)| !self.router_serves(*i)).map(|(_, r)| &*r.name)
+    }
+
+    /// Names of the services of `snapshot` (the one that was checked) that are left out.
+    pub fn services_left_out<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a str> {
+        snapshot.services.iter().enumerate().filter(|(i, _)| !self.service_serves(*i)).map(|(_, s)| &*s.name)
+    }
+
+    fn push(&mut self, problem: Problem) {
+        self.errors += usize::from(problem.severity == Severity::Error);
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        } else {
+            self.unlisted += 1;
+        }
+    }
+}
+
+/// Every problem of `snapshot`. `entry_points` are the names of all entry points of this process.
+pub fn check(snapshot: &Snapshot, entry_points: &[String]) -> Report {
+    check_after(snapshot, entry_points, None)
+}
+
+/// As [`check`]; rules that `previous` has already parsed are not parsed again.
+pub fn check_after(snapshot: &Snapshot, entry_points: &[String], previous: Option<&Table>) -> Report {
+    let _ = (entry_points, previous);
+    let mut report = Report::default();
+    if snapshot.routers.len() > crate::limits::MAX_ROUTERS {
+        report.push(Problem::error("snapshot", "routers", "too many"));
+    }
+    report
+}
