@@ -63,12 +63,7 @@ impl Executor {
         let number = inboxes.len();
         assert!(number < MAX_EXECUTORS, "too many executors");
         CURRENT.set(number);
-        Rc::new(Executor {
-            number,
-            tasks: RefCell::new(Slab::new()),
-            next_generation: Cell::new(0),
-            inbox,
-        })
+        Rc::new(Executor { number, tasks: RefCell::new(Slab::new()), next_generation: Cell::new(0), inbox })
     }
 
     /// Adds a task; it is polled in the next [`Executor::run_ready`].

@@ -5,12 +5,29 @@
 //!
 //! What this crate does not do: protocols, routing, TLS, logging.
 
-/// What sessions need of an engine, and nothing more.
-pub mod seam;
 /// Receive buffers owned by the engine, send buffers owned by nobody for long.
 pub mod buf;
+/// The clocks, read once per turn.
+mod clock;
+/// Readiness, then a system call.
+pub mod epoll;
 /// The single-threaded executor under every engine.
 pub mod exec;
+/// The limits of one worker's engine.
+pub mod options;
+/// What sessions need of an engine, and nothing more.
+pub mod seam;
+/// The engine `sim`: a seeded virtual network and clock.
+pub mod sim;
+/// Receive slots of the `epoll` engine.
+mod slots;
+/// System calls on sockets.
+mod socket;
+/// Timers, O(1).
+pub mod wheel;
+/// What the kernel engines share on one thread.
+mod worker;
 
 pub use buf::{Buf, OutBuf, Part, Parts};
+pub use options::Options;
 pub use seam::{Engine, ListenOptions, Listener, Stream, Time, Want};

@@ -1,0 +1,182 @@
+//! System calls on sockets that both kernel engines make. Nothing here waits.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use crate::buf::{MAX_PARTS, Parts};
+use crate::seam::ListenOptions;
+
+/// The address that stands for one that the kernel no longer knows.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// Opens a non-blocking listening socket. `TCP_NODELAY` is set on it, and so on what it accepts.
+pub(crate) fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
+    let socket = stream_socket(addr)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(options.reuse_port)?;
+    if addr.is_ipv6() {
+        // `[::]` serves IPv4 too, whatever the host's default says.
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(options.backlog)?;
+    Ok(socket.into())
+}
+
+/// Opens a non-blocking socket for a connection to `to`.
+pub(crate) fn for_connect(to: SocketAddr) -> io::Result<OwnedFd> {
+    Ok(stream_socket(to)?.into())
+}
+
+fn stream_socket(addr: SocketAddr) -> io::Result<Socket> {
+    // `Socket::new_raw` with the flags: one system call instead of three.
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket)
+}
+
+/// Starts to connect. `Ok(false)`: under way.
+pub(crate) fn connect(fd: BorrowedFd<'_>, to: SocketAddr) -> io::Result<bool> {
+    match SockRef::from(&fd).connect(&to.into()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) || e.kind() == io::ErrorKind::Interrupted => {
+            Ok(false)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// The error that a connection attempt ended with, if it did.
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<()> {
+    match SockRef::from(&fd).take_error()? {
+        None => Ok(()),
+        Some(error) => Err(error),
+    }
+}
+
+/// Takes one connection from the accept queue.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    let mut accepted = -1;
+    // SAFETY: `try_init` hands room for any address and its size; the kernel writes both. On success `accepted` is
+    // a new descriptor.
+    let (_, addr) = unsafe {
+        SockAddr::try_init(|storage, len| {
+            let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+            accepted = libc::accept4(fd.as_raw_fd(), storage.cast(), len, flags);
+            if accepted < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        })?
+    };
+    // SAFETY: just opened, owned by nobody else.
+    let accepted = unsafe { OwnedFd::from_raw_fd(accepted) };
+    Ok((accepted, canonical(addr.as_socket())))
+}
+
+/// Receives into `slot`.
+///
+/// # Safety
+/// `slot` must be good for writes of `len` bytes.
+pub(crate) unsafe fn recv(fd: RawFd, slot: *mut u8, len: usize) -> io::Result<usize> {
+    loop {
+        // SAFETY: the caller's promise.
+        let n = unsafe { libc::recv(fd, slot.cast(), len, libc::MSG_DONTWAIT) };
+        match result(n) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// The pieces of a send as the kernel wants them.
+pub(crate) type Iovecs = [libc::iovec; MAX_PARTS];
+
+/// Points at the pieces without their first `skip` bytes. Returns how many entries are used. The entries are good
+/// while the parts are neither changed nor dropped; they may be moved.
+pub(crate) fn iovecs(parts: &Parts, mut skip: usize, iovecs: &mut Iovecs) -> usize {
+    let mut used = 0;
+    for piece in parts.iter() {
+        if skip >= piece.len() {
+            skip -= piece.len();
+            continue;
+        }
+        let rest = &piece[skip..];
+        iovecs[used] = libc::iovec { iov_base: rest.as_ptr() as *mut libc::c_void, iov_len: rest.len() };
+        used += 1;
+        skip = 0;
+    }
+    used
+}
+
+pub(crate) const NO_IOVECS: Iovecs =
+    [const { libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 } }; MAX_PARTS];
+
+/// Sends what the socket takes of the parts without their first `skip` bytes.
+pub(crate) fn send(fd: RawFd, parts: &Parts, skip: usize) -> io::Result<usize> {
+    let mut entries = NO_IOVECS;
+    let used = iovecs(parts, skip, &mut entries);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    loop {
+        let n = if used == 1 {
+            let piece = entries[0];
+            // SAFETY: the entry points at a piece of `parts`, which is borrowed.
+            unsafe { libc::send(fd, piece.iov_base, piece.iov_len, flags) }
+        } else {
+            // SAFETY: all zeroes is a valid msghdr: no address, no pieces, no control data.
+            let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+            message.msg_iov = entries.as_mut_ptr();
+            message.msg_iovlen = used;
+            // SAFETY: the message points at the `used` entries, those at pieces of `parts`, which is borrowed.
+            unsafe { libc::sendmsg(fd, &message, flags) }
+        };
+        match result(n) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// Half-closes.
+pub(crate) fn shutdown(fd: BorrowedFd<'_>) -> io::Result<()> {
+    SockRef::from(&fd).shutdown(Shutdown::Write)
+}
+
+/// Makes the close send a reset.
+pub(crate) fn reset_on_close(fd: BorrowedFd<'_>) {
+    // Fails only on what is not a socket; the close is then orderly.
+    let _ = SockRef::from(&fd).set_linger(Some(Duration::ZERO));
+}
+
+/// The local address; all zeroes if the kernel no longer knows it.
+pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> SocketAddr {
+    bound_addr(fd).unwrap_or(UNKNOWN)
+}
+
+/// The local address.
+pub(crate) fn bound_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    Ok(canonical(SockRef::from(&fd).local_addr()?.as_socket()))
+}
+
+/// The peer's address.
+pub(crate) fn peer_addr(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    Ok(canonical(SockRef::from(&fd).peer_addr()?.as_socket()))
+}
+
+/// An IPv4 peer of a dual-stack listener is an IPv4 peer.
+fn canonical(addr: Option<SocketAddr>) -> SocketAddr {
+    match addr {
+        Some(SocketAddr::V6(v6)) if v6.ip().to_ipv4_mapped().is_some() => {
+            SocketAddr::new(v6.ip().to_canonical(), v6.port())
+        }
+        Some(addr) => addr,
+        None => UNKNOWN,
+    }
+}
+
+fn result(n: isize) -> io::Result<usize> {
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
