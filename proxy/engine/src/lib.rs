@@ -9,6 +9,8 @@
 pub mod buf;
 /// The clocks, read once per turn.
 mod clock;
+/// The contract of the seam as behaviours that every engine must show.
+pub mod conformance;
 /// Readiness, then a system call.
 pub mod epoll;
 /// The single-threaded executor under every engine.

@@ -1,0 +1,180 @@
+//! A stream of the virtual network.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::net::{Key, Side};
+use super::{Sim, Sleep};
+use crate::buf::{Buf, Parts};
+use crate::seam::{Stream, Time, Want};
+
+/// One end of a virtual connection.
+///
+/// It checks the caller's side of the contract: a second `recv` or `send` at a time, and a `send` after one that was
+/// given up, panic.
+#[derive(Debug)]
+pub struct SimStream {
+    sim: Sim,
+    conn: Key,
+    side: Side,
+    local: SocketAddr,
+    peer: SocketAddr,
+    hard: Cell<bool>,
+    receiving: Cell<bool>,
+    sending: Cell<Sending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sending {
+    No,
+    Now,
+    GivenUp,
+}
+
+/// Marks a call as outstanding, and as given up if it is dropped before its end.
+struct Outstanding<'a, T: Copy> {
+    cell: &'a Cell<T>,
+    after: T,
+}
+
+impl<T: Copy> Drop for Outstanding<'_, T> {
+    fn drop(&mut self) {
+        self.cell.set(self.after);
+    }
+}
+
+impl SimStream {
+    pub(super) fn new(sim: Sim, conn: Key, side: Side) -> SimStream {
+        let (local, peer) = {
+            let world = sim.world();
+            let ends = &world.conns[&conn].ends;
+            (ends[side].addr, ends[1 - side].addr)
+        };
+        SimStream {
+            sim,
+            conn,
+            side,
+            local,
+            peer,
+            hard: Cell::new(false),
+            receiving: Cell::new(false),
+            sending: Cell::new(Sending::No),
+        }
+    }
+
+    fn poll_recv(&self, want: Want, cx: &mut Context<'_>) -> Poll<io::Result<Buf>> {
+        let mut world = self.sim.world();
+        let host = world.conns[&self.conn].ends[self.side].host;
+        let pool = world.hosts[host].slots(want).pool.clone();
+        let n = match world.readable(self.conn, self.side, pool.slot_bytes()) {
+            Some(Ok(0)) => return Poll::Ready(Ok(Buf::empty())),
+            Some(Ok(n)) => n,
+            Some(Err(e)) => return Poll::Ready(Err(e)),
+            None => {
+                if let Some(conn) = world.conns.get_mut(&self.conn) {
+                    conn.ends[self.side].receiving = Some(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+        };
+        let Some(slot) = pool.pop_returned() else {
+            world.hosts[host].slots(want).waiting.push(cx.waker().clone());
+            return Poll::Pending;
+        };
+        let mut to = pool.slot_ptr(slot);
+        world.read(self.conn, self.side, n, |bytes| {
+            // SAFETY: the slot came from the pool's free list, so no window on it exists, and the pieces are `n`
+            // bytes together, which `readable` limited to the size of a slot.
+            unsafe {
+                std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+                to = to.add(bytes.len());
+            }
+        });
+        Poll::Ready(Ok(pool.adopt(slot, n)))
+    }
+
+    fn poll_send(&self, parts: &mut Parts, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut world = self.sim.world();
+        loop {
+            let Some(taken) = parts.iter().next().map(|piece| world.write(self.conn, self.side, piece))
+            else {
+                return Poll::Ready(Ok(()));
+            };
+            match taken {
+                Err(e) => return Poll::Ready(Err(e)),
+                Ok(0) => {
+                    if let Some(conn) = world.conns.get_mut(&self.conn) {
+                        conn.ends[self.side].sending = Some(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+                Ok(n) => parts.advance(n),
+            }
+        }
+    }
+}
+
+/// Polls a call first and its deadline after it.
+pub(super) fn or_deadline<T>(
+    call: Poll<io::Result<T>>,
+    deadline: &mut Sleep,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<T>> {
+    if call.is_pending() && Pin::new(deadline).poll(cx).is_ready() {
+        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+    }
+    call
+}
+
+impl Stream for SimStream {
+    async fn recv(&self, want: Want, until: Time) -> io::Result<Buf> {
+        assert!(!self.receiving.replace(true), "a second recv on a stream");
+        let _outstanding = Outstanding { cell: &self.receiving, after: false };
+        let mut deadline = Sleep::new(self.sim.clone(), until);
+        poll_fn(|cx| or_deadline(self.poll_recv(want, cx), &mut deadline, cx)).await
+    }
+
+    async fn send(&self, mut parts: Parts, until: Time) -> io::Result<()> {
+        assert_eq!(
+            self.sending.replace(Sending::Now),
+            Sending::No,
+            "a send beside another or after one given up"
+        );
+        let mut outstanding = Outstanding { cell: &self.sending, after: Sending::GivenUp };
+        let mut deadline = Sleep::new(self.sim.clone(), until);
+        poll_fn(|cx| or_deadline(self.poll_send(&mut parts, cx), &mut deadline, cx)).await?;
+        outstanding.after = Sending::No;
+        Ok(())
+    }
+
+    fn shutdown(&self) -> io::Result<()> {
+        let mut world = self.sim.world();
+        if world.conns[&self.conn].ends[self.side].dead {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        world.finish(self.conn, self.side);
+        Ok(())
+    }
+
+    fn reset_on_drop(&self) {
+        self.hard.set(true);
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        self.sim.world().close(self.conn, self.side, self.hard.get());
+    }
+}

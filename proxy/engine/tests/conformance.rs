@@ -1,0 +1,60 @@
+//! Runs the conformance suite on every engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pancake_engine::conformance::{bytes, connections, endings, tasks};
+use pancake_engine::sim::{Faults, Sim, run};
+
+/// Seeds per behaviour and weather on `sim`.
+const SIM_SEEDS: u64 = 12;
+
+/// Runs a behaviour on `sim` in calm and in rough weather, each with several seeds.
+fn on_sim<F: Future<Output = ()> + 'static>(behaviour: impl Fn(Sim, u64) -> F) {
+    for seed in 0..SIM_SEEDS {
+        for faults in [Faults::none(), Faults::rough()] {
+            run(seed, faults, |sim| behaviour(sim, seed)).unwrap();
+        }
+    }
+}
+
+/// One test per behaviour and engine.
+macro_rules! suite {
+    ($engine:ident, $run:path) => {
+        suite! { $engine, $run,
+            connections: accepts_what_connects, refuses_where_nobody_listens, shares_an_address_only_when_asked,
+                accepts_what_waited, serves_many_connections, a_dropped_accept_loses_no_connection,
+                a_dropped_connect_leaves_nothing, gives_up_a_connect_at_its_deadline;
+            bytes: carries_bytes_in_any_split, passes_received_bytes_on, holds_a_fast_sender_back,
+                answers_pipelined_messages, mixes_small_and_large_receives, idle_streams_hold_no_buffer;
+            endings: half_closes, delivers_what_was_sent_before_the_drop, resets_on_drop,
+                fails_sends_to_a_closed_peer, a_dropped_recv_loses_no_bytes, a_dropped_send_delivers_a_prefix,
+                a_stream_dropped_in_recv_closes, times_out_a_recv_and_goes_on, times_out_a_send;
+            tasks: sleeps_end_in_order_and_not_early, sleeps_at_the_edges, sleeps_of_all_lengths,
+                spawned_tasks_run, wake_all_polls_every_task, another_thread_wakes_a_task;
+        }
+    };
+    ($engine:ident, $run:path, $($file:ident: $($name:ident),*;)*) => {
+        mod $engine {
+            use super::*;
+            $($(
+                #[test]
+                fn $name() {
+                    $run($file::$name);
+                }
+            )*)*
+            #[test]
+            fn drops_the_tasks_left_when_it_stops() {
+                let dropped = Arc::new(AtomicBool::new(false));
+                let flag = dropped.clone();
+                $run(move |engine, _| tasks::leaves_a_task_behind(engine, {
+                    flag.store(false, Ordering::Release);
+                    flag.clone()
+                }));
+                assert!(dropped.load(Ordering::Acquire));
+            }
+        }
+    };
+}
+
+suite!(sim, on_sim);
