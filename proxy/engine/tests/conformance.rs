@@ -2,20 +2,73 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
+use pancake_engine as engine;
+use pancake_engine::Options;
 use pancake_engine::conformance::{bytes, connections, endings, tasks};
-use pancake_engine::sim::{Faults, Sim, run};
+use pancake_engine::epoll::Epoll;
+use pancake_engine::sim::{Faults, Sim};
 
 /// Seeds per behaviour and weather on `sim`.
 const SIM_SEEDS: u64 = 12;
+/// Seeds per behaviour and size on the kernel engines.
+const KERNEL_SEEDS: u64 = 2;
+/// Real time after which a behaviour on a kernel engine counts as hung.
+const HUNG: Duration = Duration::from_secs(60);
 
 /// Runs a behaviour on `sim` in calm and in rough weather, each with several seeds.
 fn on_sim<F: Future<Output = ()> + 'static>(behaviour: impl Fn(Sim, u64) -> F) {
     for seed in 0..SIM_SEEDS {
         for faults in [Faults::none(), Faults::rough()] {
-            run(seed, faults, |sim| behaviour(sim, seed)).unwrap();
+            engine::sim::run(seed, faults, |sim| behaviour(sim, seed)).unwrap();
         }
     }
+}
+
+/// Enough slots for everything, and so few that streams wait for each other's.
+fn sizes() -> [Options; 2] {
+    let roomy = Options { small_slots: 1024, bulk_slots: 64, ..Options::default() };
+    let scarce = Options { small_slots: 16, bulk_slots: 2, ring_entries: 64, ..Options::default() };
+    [roomy, scarce]
+}
+
+/// Lets this process open as many descriptors as it may: the usual soft limit is too low for many connections in
+/// several tests at once.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a live `rlimit` and keep nothing of it.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+/// Runs `job` on a thread of its own and fails instead of hanging with it.
+fn within_time(job: impl FnOnce() + Send + 'static) {
+    raise_descriptor_limit();
+    let (done, ended) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        job();
+        let _ = done.send(());
+    });
+    if ended.recv_timeout(HUNG) == Err(mpsc::RecvTimeoutError::Timeout) {
+        panic!("hung: not done after {HUNG:?}");
+    }
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn on_epoll<F: Future<Output = ()> + 'static>(behaviour: impl Fn(Epoll, u64) -> F + Send + 'static) {
+    within_time(move || {
+        for (options, seed) in sizes().iter().flat_map(|o| (0..KERNEL_SEEDS).map(move |seed| (o, seed))) {
+            engine::epoll::run(options, |engine| behaviour(engine, seed)).expect("epoll works everywhere");
+        }
+    });
 }
 
 /// One test per behaviour and engine.
@@ -58,3 +111,4 @@ macro_rules! suite {
 }
 
 suite!(sim, on_sim);
+suite!(epoll, on_epoll);
