@@ -7,6 +7,8 @@
 
 /// Receive buffers owned by the engine, send buffers owned by nobody for long.
 pub mod buf;
+/// Whether io_uring works here.
+pub mod choose;
 /// The clocks, read once per turn.
 mod clock;
 /// The contract of the seam as behaviours that every engine must show.
@@ -17,6 +19,8 @@ pub mod epoll;
 pub mod exec;
 /// The limits of one worker's engine.
 pub mod options;
+/// io_uring.
+pub mod ring;
 /// What sessions need of an engine, and nothing more.
 pub mod seam;
 /// The engine `sim`: a seeded virtual network and clock.
@@ -25,6 +29,8 @@ pub mod sim;
 mod slots;
 /// System calls on sockets.
 mod socket;
+/// Values by key with a generation.
+mod table;
 /// Timers, O(1).
 pub mod wheel;
 /// What the kernel engines share on one thread.

@@ -14,9 +14,19 @@ use crate::seam::ListenOptions;
 /// The address that stands for one that the kernel no longer knows.
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// Opens a non-blocking listening socket. `TCP_NODELAY` is set on it, and so on what it accepts.
-pub(crate) fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<OwnedFd> {
-    let socket = stream_socket(addr)?;
+/// Whether the kernel may let a call on the socket wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// For readiness.
+    NonBlocking,
+    /// For io_uring, which fails an operation on a non-blocking socket where it would otherwise wait for it. Plain
+    /// calls on such a socket say `MSG_DONTWAIT` each.
+    Blocking,
+}
+
+/// Opens a listening socket. `TCP_NODELAY` is set on it, and so on what it accepts.
+pub(crate) fn listen(addr: SocketAddr, options: &ListenOptions, mode: Mode) -> io::Result<OwnedFd> {
+    let socket = stream_socket(addr, mode)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(options.reuse_port)?;
     if addr.is_ipv6() {
@@ -28,14 +38,15 @@ pub(crate) fn listen(addr: SocketAddr, options: &ListenOptions) -> io::Result<Ow
     Ok(socket.into())
 }
 
-/// Opens a non-blocking socket for a connection to `to`.
-pub(crate) fn for_connect(to: SocketAddr) -> io::Result<OwnedFd> {
-    Ok(stream_socket(to)?.into())
+/// Opens a socket for a connection to `to`.
+pub(crate) fn for_connect(to: SocketAddr, mode: Mode) -> io::Result<OwnedFd> {
+    Ok(stream_socket(to, mode)?.into())
 }
 
-fn stream_socket(addr: SocketAddr) -> io::Result<Socket> {
+fn stream_socket(addr: SocketAddr, mode: Mode) -> io::Result<Socket> {
     // `Socket::new_raw` with the flags: one system call instead of three.
-    let kind = Type::STREAM.nonblocking().cloexec();
+    let kind = Type::STREAM.cloexec();
+    let kind = if mode == Mode::NonBlocking { kind.nonblocking() } else { kind };
     let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
     Ok(socket)
@@ -175,6 +186,12 @@ fn canonical(addr: Option<SocketAddr>) -> SocketAddr {
         Some(addr) => addr,
         None => UNKNOWN,
     }
+}
+
+/// The descriptor that a completed accept handed over, if it succeeded.
+pub(crate) fn owned(result: i32) -> Option<OwnedFd> {
+    // SAFETY: the kernel made the descriptor for the completion, which is looked at once.
+    (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) })
 }
 
 fn result(n: isize) -> io::Result<usize> {

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pancake_engine::{Engine, ListenOptions, Listener, Options, OutBuf, Parts, Stream, Time, Want, epoll};
+use pancake_engine::{
+    Engine, ListenOptions, Listener, Options, OutBuf, Parts, Stream, Time, Want, epoll, ring,
+};
 
 fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
@@ -70,5 +72,12 @@ async fn echo_once<E: Engine>(engine: E, ran: Rc<Cell<bool>>) {
 fn epoll_echoes_times_out_and_streams() {
     let ran = Rc::new(Cell::new(false));
     epoll::run(&Options::default(), |engine| echo_once(engine, ran.clone())).unwrap();
+    assert!(ran.get());
+}
+
+#[test]
+fn ring_echoes_times_out_and_streams() {
+    let ran = Rc::new(Cell::new(false));
+    ring::run(&Options::default(), |engine| echo_once(engine, ran.clone())).unwrap();
     assert!(ran.get());
 }

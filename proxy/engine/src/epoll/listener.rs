@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use super::stream::EpollStream;
 use super::turn::Core;
 use crate::seam::{ListenOptions, Listener, Time};
-use crate::socket;
+use crate::socket::{self, Mode};
 
 /// A listening socket of the `epoll` engine.
 pub struct EpollListener {
@@ -24,7 +24,7 @@ impl EpollListener {
         addr: SocketAddr,
         options: &ListenOptions,
     ) -> io::Result<EpollListener> {
-        let token = core.register(socket::listen(addr, options)?)?;
+        let token = core.register(socket::listen(addr, options, Mode::NonBlocking)?)?;
         Ok(EpollListener { core, token })
     }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use super::turn::Core;
 use crate::buf::{Buf, Parts};
 use crate::seam::{Stream, Time, Want};
-use crate::socket;
+use crate::socket::{self, Mode};
 
 /// A connected stream of the `epoll` engine.
 pub struct EpollStream {
@@ -35,7 +35,7 @@ impl EpollStream {
     }
 
     pub(super) async fn connect(core: Rc<Core>, to: SocketAddr, until: Time) -> io::Result<EpollStream> {
-        let fd = socket::for_connect(to)?;
+        let fd = socket::for_connect(to, Mode::NonBlocking)?;
         // Registered after the attempt began: an idle socket would report a hang-up.
         let connected = socket::connect(fd.as_fd(), to)?;
         let stream = Self::register(core, fd, to)?;

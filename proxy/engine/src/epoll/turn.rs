@@ -6,10 +6,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use slab::Slab;
-
 use crate::options::Options;
 use crate::slots::Slots;
+use crate::table::Table;
 use crate::worker::{Waits, Worker};
 
 /// Events taken from the kernel per turn.
@@ -21,7 +20,7 @@ const BELL: u64 = u64::MAX;
 pub(super) struct Core {
     pub(super) worker: Rc<Worker>,
     epoll: OwnedFd,
-    pub(super) sources: RefCell<Sources>,
+    pub(super) sources: RefCell<Table<Source>>,
     pub(super) small: Slots,
     pub(super) bulk: Slots,
 }
@@ -29,7 +28,6 @@ pub(super) struct Core {
 /// A registered descriptor: what the kernel said of it last, and who waits for it.
 pub(super) struct Source {
     pub(super) fd: OwnedFd,
-    generation: u32,
     pub(super) readable: bool,
     pub(super) writable: bool,
     /// The end or an error is in the queue: a short read does not mean that the queue is empty.
@@ -37,44 +35,6 @@ pub(super) struct Source {
     /// The stream is noted as one that found no slot.
     pub(super) waits_for_slot: bool,
     pub(super) waits: Waits,
-}
-
-/// The registered descriptors, by token: generation and index.
-#[derive(Default)]
-pub(super) struct Sources {
-    slab: Slab<Source>,
-    next_generation: u32,
-}
-
-impl Sources {
-    pub(super) fn insert(&mut self, fd: OwnedFd) -> u64 {
-        let generation = self.next_generation;
-        self.next_generation = generation.wrapping_add(1);
-        let source = Source {
-            fd,
-            generation,
-            readable: false,
-            writable: false,
-            ended: false,
-            waits_for_slot: false,
-            waits: Waits::default(),
-        };
-        u64::from(generation) << 32 | self.slab.insert(source) as u64
-    }
-
-    /// The source of a token, unless it is gone.
-    pub(super) fn get(&mut self, token: u64) -> Option<&mut Source> {
-        self.slab.get_mut(token as u32 as usize).filter(|s| u64::from(s.generation) == token >> 32)
-    }
-
-    /// The source of a token that its owner still holds.
-    pub(super) fn held(&mut self, token: u64) -> &mut Source {
-        &mut self.slab[token as u32 as usize]
-    }
-
-    pub(super) fn remove(&mut self, token: u64) -> Source {
-        self.slab.remove(token as u32 as usize)
-    }
 }
 
 impl Core {
@@ -100,7 +60,14 @@ impl Core {
     /// Registers a descriptor for both directions, edge-triggered.
     pub(super) fn register(&self, fd: OwnedFd) -> io::Result<u64> {
         let raw = fd.as_raw_fd();
-        let token = self.sources.borrow_mut().insert(fd);
+        let token = self.sources.borrow_mut().insert(Source {
+            fd,
+            readable: false,
+            writable: false,
+            ended: false,
+            waits_for_slot: false,
+            waits: Waits::default(),
+        });
         let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
         if let Err(e) = self.watch(raw, token, events) {
             drop(self.sources.borrow_mut().remove(token));

@@ -1,0 +1,240 @@
+//! Receiving and sending.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use io_uring::{cqueue, opcode, squeue, types};
+
+use super::op::Sending;
+use super::turn::{Core, Queued, kind};
+use crate::buf::{Buf, Parts};
+use crate::seam::{Stream, Time, Want};
+use crate::socket;
+use crate::worker::Waits;
+
+/// Buffers that wait in the engine for a call of `recv` before the receive is disarmed.
+const QUEUED_MAX: u32 = 4;
+const NIL: u32 = u32::MAX;
+
+/// Which receive is in flight.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    No,
+    /// Multishot, into small slots.
+    Small,
+    /// One-shot, into a bulk slot.
+    Bulk,
+}
+
+/// The state of a stream. Ten thousand idle ones should cost little.
+pub(super) struct Conn {
+    pub(super) waits: Waits,
+    /// The queue of received buffers, in `Core::queued`.
+    head: u32,
+    tail: u32,
+    count: u32,
+    /// How the receiving ended: 0 is the end of the stream, the rest are error numbers.
+    end: Option<u16>,
+    armed: Armed,
+    cancelling: bool,
+    /// Noted as one that found no slot.
+    starving: bool,
+}
+
+impl Conn {
+    /// Slots are there again: the receive may be armed.
+    pub(super) fn fed(&mut self) {
+        self.starving = false;
+        self.waits.wake_recv();
+    }
+}
+
+/// A connected stream of the `ring` engine.
+pub struct RingStream {
+    pub(super) core: Rc<Core>,
+    pub(super) key: u64,
+    pub(super) fd: RawFd,
+    peer: SocketAddr,
+    /// Asked of the kernel once.
+    local: Cell<Option<SocketAddr>>,
+}
+
+impl RingStream {
+    pub(super) fn new(core: Rc<Core>, fd: OwnedFd, peer: SocketAddr) -> RingStream {
+        let key = core.conns.borrow_mut().insert(Conn {
+            waits: Waits::default(),
+            head: NIL,
+            tail: NIL,
+            count: 0,
+            end: None,
+            armed: Armed::No,
+            cancelling: false,
+            starving: false,
+        });
+        RingStream { core, key, fd: fd.into_raw_fd(), peer, local: Cell::new(None) }
+    }
+
+    fn poll_recv(&self, cx: &Context<'_>, want: Want, until: Time) -> Poll<io::Result<Buf>> {
+        let core = &*self.core;
+        let mut conns = core.conns.borrow_mut();
+        let conn = conns.held(self.key);
+        if conn.head != NIL {
+            let Queued { buf, next } = core.queued.borrow_mut().remove(conn.head as usize);
+            conn.head = next;
+            conn.count -= 1;
+            return Poll::Ready(Ok(buf));
+        }
+        match conn.end {
+            Some(0) => return Poll::Ready(Ok(Buf::empty())),
+            Some(error) => return Poll::Ready(Err(io::Error::from_raw_os_error(error.into()))),
+            None => {}
+        }
+        if core.worker.clock.now() >= until {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        match (conn.armed, want) {
+            (Armed::No, _) if conn.starving => {}
+            (Armed::No, Want::Some) => self.arm_small(conn),
+            (Armed::No, Want::Bulk) => self.arm_bulk(conn),
+            // The large slots can only be had once the small ones are out of the way.
+            (Armed::Small, Want::Bulk) if !conn.cancelling => {
+                conn.cancelling = true;
+                core.cancel(kind::RECV_SMALL | self.key);
+            }
+            _ => {}
+        }
+        conn.waits.wait_recv(&core.worker, self.key, cx, until);
+        Poll::Pending
+    }
+
+    fn arm_small(&self, conn: &mut Conn) {
+        conn.armed = Armed::Small;
+        let recv = opcode::RecvMulti::new(types::Fd(self.fd), self.core.small.borrow().id).build();
+        // SAFETY: points at nothing; the slots that the kernel picks are the group's, which outlives the ring.
+        unsafe { self.core.start(recv, kind::RECV_SMALL | self.key) };
+    }
+
+    fn arm_bulk(&self, conn: &mut Conn) {
+        conn.armed = Armed::Bulk;
+        let bulk = self.core.bulk.borrow();
+        let len = bulk.pool.slot_bytes() as u32;
+        let recv =
+            opcode::Recv::new(types::Fd(self.fd), std::ptr::null_mut(), len).buf_group(bulk.id).build();
+        // SAFETY: as for the small slots.
+        unsafe {
+            self.core.start(recv.flags(squeue::Flags::BUFFER_SELECT), kind::RECV_BULK | self.key);
+        }
+    }
+
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as the stream lives.
+        unsafe { BorrowedFd::borrow_raw(self.fd) }
+    }
+}
+
+impl Core {
+    /// Bytes, or the end of a receive.
+    pub(super) fn received(&self, user_data: u64, result: i32, flags: u32) {
+        let key = kind::key(user_data);
+        let small = kind::of(user_data) == kind::RECV_SMALL;
+        let group = if small { &self.small } else { &self.bulk };
+        // A slot is accounted for, and goes back if its stream is gone.
+        let slot = cqueue::buffer_select(flags);
+        let buf = slot.and_then(|id| group.borrow_mut().received(id, result));
+        let mut conns = self.conns.borrow_mut();
+        let Some(conn) = conns.get(key) else { return };
+        let more = cqueue::more(flags);
+        if !more {
+            (conn.armed, conn.cancelling) = (Armed::No, false);
+        }
+        match (buf, -result) {
+            (Some(buf), _) => {
+                self.enqueue(conn, buf);
+                if conn.count > QUEUED_MAX && more && !conn.cancelling {
+                    conn.cancelling = true;
+                    self.cancel(user_data);
+                }
+            }
+            (None, libc::ENOBUFS) => {
+                let mut group = group.borrow_mut();
+                group.was_dry();
+                if !std::mem::replace(&mut conn.starving, true) {
+                    group.starve(key);
+                }
+                // Who waits keeps waiting, for a slot.
+                return;
+            }
+            // Ours: who waits arms again, as it likes.
+            (None, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            (None, error) => conn.end = Some(error as u16),
+        }
+        conn.waits.wake_recv();
+    }
+
+    fn enqueue(&self, conn: &mut Conn, buf: Buf) {
+        let mut queued = self.queued.borrow_mut();
+        let index = queued.insert(Queued { buf, next: NIL }) as u32;
+        match conn.head {
+            NIL => conn.head = index,
+            _ => queued[conn.tail as usize].next = index,
+        }
+        conn.tail = index;
+        conn.count += 1;
+    }
+}
+
+impl Stream for RingStream {
+    fn recv(&self, want: Want, until: Time) -> impl Future<Output = io::Result<Buf>> {
+        poll_fn(move |cx| self.poll_recv(cx, want, until))
+    }
+
+    fn send(&self, parts: Parts, until: Time) -> impl Future<Output = io::Result<()>> {
+        Sending::new(self, parts, until)
+    }
+
+    fn shutdown(&self) -> io::Result<()> {
+        socket::shutdown(self.as_fd())
+    }
+
+    fn reset_on_drop(&self) {
+        socket::reset_on_close(self.as_fd());
+    }
+
+    fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local.get().unwrap_or_else(|| {
+            let local = socket::local_addr(self.as_fd());
+            self.local.set(Some(local));
+            local
+        })
+    }
+}
+
+impl Drop for RingStream {
+    fn drop(&mut self) {
+        let core = &*self.core;
+        let mut conn = core.conns.borrow_mut().remove(self.key);
+        conn.waits.end(&core.worker);
+        while conn.head != NIL {
+            // The borrow ends before the buffer drops.
+            let Queued { buf, next } = core.queued.borrow_mut().remove(conn.head as usize);
+            conn.head = next;
+            drop(buf);
+        }
+        match conn.armed {
+            _ if conn.cancelling => {}
+            Armed::No => {}
+            Armed::Small => core.cancel(kind::RECV_SMALL | self.key),
+            Armed::Bulk => core.cancel(kind::RECV_BULK | self.key),
+        }
+        core.close(self.fd);
+    }
+}
