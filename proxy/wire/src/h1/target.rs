@@ -46,15 +46,13 @@ pub struct Target {
 /// [`Reject`] with status 400: a control byte, a space, a `#`, a form that does not go with the method, a scheme other than
 /// `http` and `https`, user information, an authority that is no host with an optional port.
 pub fn parse(method: &[u8], target: &[u8]) -> Result<Target, Reject> {
-    let mut question = None;
-    for (at, byte) in target.iter().enumerate() {
-        match byte {
-            b'?' if question.is_none() => question = Some(at),
-            b'#' => return Err(Reject::FRAGMENT_IN_TARGET),
-            0..=b' ' | 0x7f => return Err(Reject::BAD_TARGET_BYTE),
-            _ => {}
-        }
+    // Without an early exit the loop runs on vectors.
+    let is_bad =
+        target.iter().fold(false, |bad, byte| bad | (*byte <= b' ') | (*byte == 0x7f) | (*byte == b'#'));
+    if is_bad {
+        return Err(bad_byte(target));
     }
+    let question = target.iter().position(|byte| *byte == b'?');
     let path_end = question.unwrap_or(target.len());
     let query = question.map(|at| Span::new(at + 1, target.len()));
     if method == b"CONNECT" {
@@ -75,6 +73,15 @@ pub fn parse(method: &[u8], target: &[u8]) -> Result<Target, Reject> {
     check_host(&target[start..authority_end])?;
     let authority = Some(Span::new(start, authority_end));
     Ok(Target { form: Form::Absolute, authority, path: Span::new(authority_end, path_end), query })
+}
+
+/// What the first bad byte of a target is.
+#[cold]
+fn bad_byte(target: &[u8]) -> Reject {
+    match target.iter().find(|byte| matches!(byte, 0..=b' ' | b'#' | 0x7f)) {
+        Some(b'#') => Reject::FRAGMENT_IN_TARGET,
+        _ => Reject::BAD_TARGET_BYTE,
+    }
 }
 
 /// `host:port` (RFC 9112 section 3.2.3); the port is required.

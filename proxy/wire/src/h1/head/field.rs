@@ -169,7 +169,7 @@ impl Known {
             _ => return Known::Other,
         };
         for (candidate, known) in row {
-            if candidate.eq_ignore_ascii_case(name) {
+            if is_name(candidate, name) {
                 return *known;
             }
         }
@@ -219,6 +219,23 @@ impl Known {
     pub const fn is_protected(self) -> bool {
         self.is_forwarding() || matches!(self, Known::Host | Known::ContentLength | Known::CacheControl)
     }
+}
+
+/// Whether `name`, a token as long as `candidate`, is `candidate` but for case; `candidate` holds `a`-`z` and `-` only.
+///
+/// Setting bit 5 maps a letter to its lower case and `-` to itself, and no other token byte to any of these, so eight bytes
+/// compare at once.
+#[inline]
+fn is_name(candidate: &[u8], name: &[u8]) -> bool {
+    const LOWER: u64 = u64::from_ne_bytes([0x20; 8]);
+    let (Some(last_candidate), Some(last_name)) = (candidate.last_chunk::<8>(), name.last_chunk::<8>())
+    else {
+        return candidate.iter().zip(name).all(|(c, n)| *c == n | 0x20);
+    };
+    let same = |c: &[u8; 8], n: &[u8; 8]| u64::from_ne_bytes(*c) == u64::from_ne_bytes(*n) | LOWER;
+    let (candidate_words, _) = candidate.as_chunks::<8>();
+    let (name_words, _) = name.as_chunks::<8>();
+    same(last_candidate, last_name) && candidate_words.iter().zip(name_words).all(|(c, n)| same(c, n))
 }
 
 /// `UnderscoreTwin` if `name` is one of the dangerous names of `row` with `_` in place of `-`.

@@ -56,10 +56,8 @@ impl ResponseHead {
         !self.connection_tokens.is_empty() && listed(&self.connection_tokens, bytes, field)
     }
 
+    /// Empties what a parse adds to; the rest is set by every parse that succeeds.
     fn clear(&mut self) {
-        let fields = std::mem::take(&mut self.fields);
-        let connection_tokens = std::mem::take(&mut self.connection_tokens);
-        *self = Self { fields, connection_tokens, ..Self::default() };
         self.fields.clear();
         self.connection_tokens.clear();
     }
