@@ -3,15 +3,20 @@
 //! A faulty router or service alone is left out, the rest serves, as in Traefik 3. What a snapshot as a whole is
 //! worth (serve the rest, or refuse it) is for the caller to decide: [`Report::has_errors`].
 
+/// Routers: rule, entry points, middlewares, service.
+mod routers;
+/// Transports, services, their servers and health checks.
+mod services;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::compiled::Table;
-use crate::limits::MAX_PROBLEMS;
+use crate::limits::{MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_SERVERS, MAX_SERVICES, MAX_TRANSPORTS};
 use crate::rule::Rule;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ServiceKind, Snapshot};
 
 /// How much a problem matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -142,12 +147,64 @@ pub fn check(snapshot: &Snapshot, entry_points: &[String]) -> Report {
     check_after(snapshot, entry_points, None)
 }
 
-/// As [`check`]; rules that `previous` has already parsed are not parsed again.
+/// As [`check`], faster: rules that `previous` has already parsed are not parsed again.
 pub fn check_after(snapshot: &Snapshot, entry_points: &[String], previous: Option<&Table>) -> Report {
-    let _ = (entry_points, previous);
     let mut report = Report::default();
-    if snapshot.routers.len() > crate::limits::MAX_ROUTERS {
-        report.push(Problem::error("snapshot", "routers", "too many"));
+    if !sizes(snapshot, &mut report) {
+        return report;
     }
+    let transports = services::transports(snapshot, &mut report);
+    let services = services::services(snapshot, &transports, &mut report);
+    routers::routers(snapshot, entry_points, &services, previous, &mut report);
     report
 }
+
+/// Whether the snapshot is small enough to look into; if not, nothing of it serves.
+fn sizes(snapshot: &Snapshot, report: &mut Report) -> bool {
+    let servers = snapshot
+        .services
+        .iter()
+        .map(|service| match &service.kind {
+            ServiceKind::LoadBalancer(balancer) => balancer.servers.len(),
+        })
+        .sum();
+    let counts = [
+        ("routers", snapshot.routers.len(), MAX_ROUTERS),
+        ("services", snapshot.services.len(), MAX_SERVICES),
+        ("servers", servers, MAX_SERVERS),
+        ("serversTransports", snapshot.servers_transports.len(), MAX_TRANSPORTS),
+    ];
+    for (what, found, limit) in counts {
+        if found > limit {
+            let message = format!("{found} {what}, at most {limit} are allowed; nothing of it is served");
+            report.push(Problem::error("snapshot", what, message));
+        }
+    }
+    report.errors == 0
+}
+
+/// The object of a problem; a name that is itself too long is cut.
+pub(crate) fn object(kind: &str, name: &str) -> String {
+    format!("{kind} {}", cut(name, MAX_NAME_BYTES))
+}
+
+/// At most `limit` bytes of `text`, whole characters.
+fn cut(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
+}
+
+/// What is wrong with a name.
+fn name_problem(name: &str) -> Option<String> {
+    if name.is_empty() {
+        Some("the name is empty".into())
+    } else if name.len() > MAX_NAME_BYTES {
+        Some(format!("the name has {} bytes, at most {MAX_NAME_BYTES} are allowed", name.len()))
+    } else if name.chars().any(char::is_control) {
+        Some("the name has a control character".into())
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

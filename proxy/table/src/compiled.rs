@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use crate::check::Report;
+use crate::compile::{EntryPointSpec, Slots, compile};
 use crate::lookup::Index;
+use crate::rule::Rule;
 use crate::snapshot::{HealthCheck, Snapshot};
 
 /// A number that stays with an object from table to table.
@@ -24,6 +27,7 @@ pub struct Slot {
 }
 
 /// An immutable routing table.
+#[derive(Debug)]
 pub struct Table {
     /// Version of the snapshot that it was made from.
     pub version: u64,
@@ -31,12 +35,44 @@ pub struct Table {
     pub snapshot: Arc<Snapshot>,
     /// Routers that serve, in the order of the snapshot.
     pub routes: Vec<Arc<Route>>,
-    /// Services that some router or the snapshot names.
+    /// Services that can be built, whether a router names them or not, in the order of the snapshot.
     pub services: Vec<Arc<Service>>,
     /// Entry points and rules to routes.
-    pub(crate) index: Index,
+    pub(crate) index: Arc<Index>,
     /// Slot numbers in use, for the next compile.
-    pub(crate) slots: crate::compile::Slots,
+    pub(crate) slots: Slots,
+    /// Places in `snapshot.services` of `services`, for the next compile.
+    pub(crate) service_places: Vec<u32>,
+}
+
+impl Table {
+    /// A table that routes nothing, version 0.
+    pub fn empty(entry_points: &[EntryPointSpec]) -> Table {
+        compile(Arc::default(), &Report::default(), entry_points, None)
+    }
+
+    /// How long vectors by [`Slot::index`] must be.
+    pub fn slot_counts(&self) -> SlotCounts {
+        self.slots.counts()
+    }
+
+    /// The service with this qualified name. Takes time by the number of services: not for requests.
+    pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
+        self.services.iter().find(|service| &*service.name == name)
+    }
+}
+
+/// One more than the highest [`Slot::index`] of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// Of [`Route::slot`].
+    pub routes: usize,
+    /// Of [`Service::slot`].
+    pub services: usize,
+    /// Of [`Service::name_slot`].
+    pub service_names: usize,
+    /// Of [`Server::slot`].
+    pub servers: usize,
 }
 
 /// A router that serves.
@@ -48,6 +84,10 @@ pub struct Route {
     pub slot: Slot,
     /// Where its requests go.
     pub service: Arc<Service>,
+    /// Which requests it takes.
+    pub rule: Arc<Rule>,
+    /// Higher wins; the length of the rule if the router sets none.
+    pub priority: i64,
 }
 
 /// A service with its servers.
@@ -70,7 +110,7 @@ pub struct Service {
 /// One address of a service.
 #[derive(Debug)]
 pub struct Server {
-    /// Identity by address, id and transport. Draining does not change it.
+    /// Identity by service name, URL, id and transport. Draining or another weight does not change it.
     pub slot: Slot,
     /// The URL as configured.
     pub url: Arc<str>,
@@ -120,7 +160,7 @@ impl ServerLive {
 }
 
 /// How connections to servers are made and kept. `None` means no limit.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transport {
     /// Idle connections kept per server and process.
     pub max_idle_conns_per_host: u32,
@@ -130,4 +170,12 @@ pub struct Transport {
     pub response_header_timeout: Option<Duration>,
     /// An idle connection is closed after this.
     pub idle_conn_timeout: Option<Duration>,
+}
+
+impl Server {
+    /// Whether new requests may go to it: up, not draining, of some weight. Whether its address is known is for
+    /// who connects to see.
+    pub fn is_usable(&self) -> bool {
+        !self.draining && self.weight > 0 && self.live.is_up()
+    }
 }

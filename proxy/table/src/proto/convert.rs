@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::generated as pb;
-use crate::check::Problem;
+use crate::check::{Problem, object};
 use crate::limits::{
     MAX_ENTRY_POINTS_PER_ROUTER, MAX_HEALTH_FIELD_BYTES, MAX_HEALTH_HEADERS, MAX_MIDDLEWARES_PER_ROUTER,
     MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_RULE_BYTES, MAX_SERVERS, MAX_SERVERS_PER_SERVICE,
@@ -88,12 +88,6 @@ impl Problems {
     fn text(&mut self, object: &str, field: &str, text: &str, limit: usize) {
         self.bound(object, field, text.len(), limit, "bytes");
     }
-}
-
-/// The object of a problem; a name that is itself too long is cut.
-fn object(kind: &str, name: &str) -> String {
-    let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|i| name.is_char_boundary(*i)).unwrap_or(0);
-    format!("{kind} {}", &name[..end])
 }
 
 fn count_servers(service: &pb::Service) -> usize {

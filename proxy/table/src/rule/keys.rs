@@ -1,0 +1,84 @@
+//! Hosts and paths that a request must have for a rule to match, for the index of look-up.
+//!
+//! Necessary, not sufficient: who finds a rule by its keys still asks the rule.
+
+use super::Rule;
+use super::matcher::Matcher;
+use super::syntax::{Expr, Node};
+
+/// Keys of one rule at most; a rule with more is found without.
+const MAX_KEYS: usize = 256;
+
+/// One host that a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum HostKey<'a> {
+    /// This host.
+    Exact(&'a str),
+    /// One label and a dot before this.
+    Wildcard(&'a str),
+}
+
+/// Hosts of which a request must have one; none: any host will do.
+pub(crate) type HostKeys<'a> = Option<Vec<HostKey<'a>>>;
+
+/// One path that a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum PathKey<'a> {
+    /// This path.
+    Exact(&'a str),
+    /// A path that starts so.
+    Prefix(&'a str),
+}
+
+impl Rule {
+    /// Hosts of which a request must have one.
+    pub(crate) fn host_keys(&self) -> HostKeys<'_> {
+        keys(&self.root, &|matcher| match matcher {
+            Matcher::Host(host) => Some(Some(HostKey::Exact(host))),
+            Matcher::HostWildcard(rest) => Some(Some(HostKey::Wildcard(rest))),
+            Matcher::Never(_) => Some(None),
+            _ => None,
+        })
+    }
+
+    /// Whether the rule asks for hosts only, so that a request with one of [`Rule::host_keys`] matches.
+    pub(crate) fn is_decided_by_host(&self) -> bool {
+        fn decided(node: &Node) -> bool {
+            match &node.expr {
+                Expr::Matcher(Matcher::Host(_) | Matcher::HostWildcard(_)) => true,
+                Expr::Any(parts) => parts.iter().all(decided),
+                _ => false,
+            }
+        }
+        decided(&self.root)
+    }
+
+    /// Paths of which a request must have one.
+    pub(crate) fn path_keys(&self) -> Option<Vec<PathKey<'_>>> {
+        keys(&self.root, &|matcher| match matcher {
+            Matcher::Path(path) => Some(Some(PathKey::Exact(path))),
+            Matcher::PathPrefix(prefix) if prefix.len() > 1 => Some(Some(PathKey::Prefix(prefix))),
+            _ => None,
+        })
+    }
+}
+
+/// Keys of `node`, sorted, each once. `of` says for a matcher: none if it demands no key; a key; or `Some(None)`
+/// if nothing matches it.
+fn keys<'a, K: Ord>(node: &'a Node, of: &impl Fn(&'a Matcher) -> Option<Option<K>>) -> Option<Vec<K>> {
+    match &node.expr {
+        Expr::Matcher(matcher) => of(matcher).map(|key| key.into_iter().collect()),
+        // Any part's keys will do; the fewest are the best.
+        Expr::All(parts) => parts.iter().filter_map(|part| keys(part, of)).min_by_key(Vec::len),
+        Expr::Any(parts) => {
+            let mut all = Vec::new();
+            for part in parts {
+                all.extend(keys(part, of)?);
+            }
+            all.sort();
+            all.dedup();
+            (all.len() <= MAX_KEYS).then_some(all)
+        }
+        Expr::Not(_) => None,
+    }
+}
