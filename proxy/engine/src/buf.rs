@@ -190,8 +190,14 @@ thread_local! {
 }
 
 /// A byte vector to write a message into; its memory is reused by the thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OutBuf(Vec<u8>);
+
+impl Default for OutBuf {
+    fn default() -> OutBuf {
+        OutBuf::new()
+    }
+}
 
 impl OutBuf {
     /// An empty buffer, from the thread's free list if it has one.
@@ -311,6 +317,12 @@ impl Parts {
             return;
         }
         assert_eq!(n, 0, "advanced past the end");
+    }
+}
+
+impl Extend<Part> for Parts {
+    fn extend<I: IntoIterator<Item = Part>>(&mut self, parts: I) {
+        parts.into_iter().for_each(|part| self.push(part));
     }
 }
 

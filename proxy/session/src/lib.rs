@@ -1,1 +1,27 @@
 //! What a connection does, on any engine.
+//!
+//! The walk of a request, in the words that code, access log and manual share:
+//! `accept -> http1 -> lookup -> pick -> connect -> forward -> record`.
+//!
+//! In: streams of a `pancake_engine::Engine`, a table, settings. Out: bytes to both sides, one
+//! [`record::Record`] per exchange, counters. What this crate does not do: system calls, threads, files, locks
+//! that another thread can hold.
+
+/// Listener to sessions.
+pub mod accept;
+/// HTTP/1.1 sessions.
+pub mod http1;
+/// Every limit of the data path, by name.
+pub mod limits;
+/// Counters that a worker writes and the service thread reads.
+pub mod meter;
+/// One access record per exchange.
+pub mod record;
+/// What an entry point is told by the static configuration.
+pub mod settings;
+/// Connections to servers, and who gets the next request.
+pub mod upstream;
+/// What the sessions of one worker share.
+pub mod worker;
+
+pub use worker::Worker;

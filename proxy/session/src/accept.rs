@@ -1,0 +1,44 @@
+//! Listener to sessions.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use pancake_engine::{Engine, Listener};
+
+use crate::http1;
+use crate::limits::ACCEPT_BACKOFF;
+use crate::settings::EntryPoint;
+use crate::worker::Worker;
+
+/// Accepts connections of an entry point until the worker drains.
+///
+/// A failed accept (file descriptors or memory at their limit) is counted and tried again after
+/// [`ACCEPT_BACKOFF`], so that the connections that are open go on being served.
+pub async fn serve<E: Engine>(worker: Rc<Worker<E>>, listener: E::Listener, entry: Rc<EntryPoint>) {
+    loop {
+        let accepted = {
+            let mut accept = pin!(listener.accept());
+            poll_fn(|cx| {
+                if worker.is_draining() {
+                    return Poll::Ready(None);
+                }
+                accept.as_mut().poll(cx).map(Some)
+            })
+            .await
+        };
+        match accepted {
+            None => return,
+            Some(Ok(stream)) => {
+                worker.meter.accepted.add(1);
+                let session = worker.session(usize::from(entry.id.0));
+                worker.engine.spawn(http1::serve(session, stream, entry.clone()));
+            }
+            Some(Err(_)) => {
+                worker.meter.accept_failures.add(1);
+                worker.engine.sleep_until(worker.engine.now().after(ACCEPT_BACKOFF)).await;
+            }
+        }
+    }
+}

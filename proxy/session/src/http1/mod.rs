@@ -1,0 +1,108 @@
+//! HTTP/1.1 sessions (RFC 9110, RFC 9112).
+//!
+//! One session serves one client connection: requests one after the other, each an exchange with a server. What
+//! this module does not do: parse bytes (that is `pancake-wire`), find routes (`pancake-table`).
+
+/// One request and its answer.
+mod exchange;
+/// Bytes received and not yet used.
+mod input;
+/// What is known of an exchange; its access record when it ends.
+mod ledger;
+/// The request head as the server gets it.
+mod outgoing;
+/// Moving a body from one side to the other.
+mod pump;
+/// Answers that the proxy makes itself.
+mod reply;
+/// Reading a request head and deciding what to do with it.
+mod request;
+/// The server's answer, head and body.
+mod response;
+/// After 101: bytes both ways.
+mod tunnel;
+
+use std::rc::Rc;
+
+use pancake_engine::{Engine, Stream, Time, Want};
+use pancake_wire::h1::head::{RequestHead, ResponseHead};
+
+use crate::limits::{LINGER_BYTES, LINGER_TIME};
+use crate::settings::EntryPoint;
+use crate::worker::SessionGuard;
+use input::Input;
+
+/// Memory reused by all sessions of a worker, borrowed only between awaits.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    request: RequestHead,
+    response: ResponseHead,
+    host: String,
+    path: String,
+    forwarded_path: Vec<u8>,
+    date: reply::Date,
+}
+
+/// The client's side of a session.
+pub(crate) struct Client<S> {
+    stream: S,
+    input: Input,
+    entry: Rc<EntryPoint>,
+    /// The peer's address as text, for headers and records.
+    peer_ip: Box<str>,
+    opened: Time,
+    /// Requests read so far.
+    requests: u64,
+}
+
+/// What to do with the client's connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another request may follow.
+    Keep,
+    /// Nothing more to say or hear.
+    Close,
+    /// The answer must arrive although the client may still be sending.
+    Linger,
+    /// The answer is incomplete and the client must notice.
+    Reset,
+}
+
+impl Next {
+    /// The same, but the connection ends.
+    fn without_keep(self) -> Next {
+        if self == Next::Keep { Next::Linger } else { self }
+    }
+}
+
+/// Serves one client connection until it ends.
+pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream, entry: Rc<EntryPoint>) {
+    let worker = session.worker.clone();
+    let peer_ip = stream.peer_addr().ip().to_canonical().to_string().into();
+    let opened = worker.engine.now();
+    let mut client = Client { stream, input: Input::default(), entry, peer_ip, opened, requests: 0 };
+    loop {
+        match exchange::run(&worker, &mut client).await {
+            Next::Keep => {}
+            Next::Close => return,
+            Next::Reset => return client.stream.reset_on_drop(),
+            Next::Linger => return linger(&worker.engine, &client.stream).await,
+        }
+    }
+}
+
+/// Half-closes and reads away what the client still sends, so that no reset overtakes the answer
+/// (RFC 9112 section 9.6).
+async fn linger<E: Engine>(engine: &E, stream: &E::Stream) {
+    if stream.shutdown().is_err() {
+        return;
+    }
+    let until = engine.now().after(LINGER_TIME);
+    let mut left = LINGER_BYTES;
+    while let Ok(bytes) = stream.recv(Want::Some, until).await {
+        if bytes.is_empty() || bytes.len() > left {
+            return;
+        }
+        left -= bytes.len();
+    }
+}

@@ -1,0 +1,226 @@
+//! Reading a request head and deciding what to do with it. Synchronous: nothing here waits.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use pancake_engine::{Engine, Stream as _, Time};
+use pancake_table::lookup;
+use pancake_wire::h1::head::{self, Field, Framing, Known, Limits, RequestHead, Span, Version};
+use pancake_wire::h1::target::{self, Form, Target};
+
+use super::outgoing::{Outgoing, Source};
+use super::{Client, Scratch};
+use crate::limits::{MAX_FIELDS, MAX_RECORDED_TEXT_BYTES};
+use crate::meter::Method;
+use crate::record::{Failure, Phase, Text};
+use crate::upstream::{Chosen, LocalRoute};
+use crate::worker::Worker;
+
+/// A request that was read, and what was decided about it.
+pub(crate) struct Job<E: Engine> {
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) framing: Framing,
+    pub(crate) keep_alive: bool,
+    pub(crate) expect_continue: bool,
+    pub(crate) upgrade: bool,
+    pub(crate) started: Time,
+    pub(crate) started_unix: Duration,
+    pub(crate) text: Option<Box<Text>>,
+    pub(crate) route: Option<Rc<LocalRoute<E>>>,
+    /// The server and the head it is to get, or why there is none.
+    pub(crate) target: Result<(Chosen<E>, Outgoing), Failure>,
+}
+
+/// Reads the head at the front of the client's input, if it is whole, and finds its route and server. The head's
+/// bytes are consumed then.
+pub(crate) fn admit<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<E::Stream>) -> Option<Job<E>> {
+    let mut scratch = worker.scratch.borrow_mut();
+    let scratch = &mut *scratch;
+    let limits = Limits { max_head_bytes: client.entry.max_head_bytes, max_fields: MAX_FIELDS };
+    let parsed = head::parse_request(client.input.bytes(), &limits, &mut scratch.request);
+    let (job, used) = match parsed {
+        Ok(None) => return None,
+        Err(reject) => {
+            let failure = Failure::new(Phase::Http1, reject.reason, reject.status);
+            (Job::refused(worker, failure), client.input.bytes().len())
+        }
+        Ok(Some(used)) => (decide(worker, client, scratch), used),
+    };
+    client.input.consume(used);
+    client.requests += 1;
+    Some(job)
+}
+
+impl<E: Engine> Job<E> {
+    /// A request of which nothing is known but that it is refused.
+    pub(crate) fn refused(worker: &Worker<E>, failure: Failure) -> Job<E> {
+        Job {
+            method: Method::Other,
+            version: Version::Http11,
+            framing: Framing::Empty,
+            keep_alive: false,
+            expect_continue: false,
+            upgrade: false,
+            started: worker.engine.now(),
+            started_unix: worker.engine.unix_time(),
+            text: None,
+            route: None,
+            target: Err(failure),
+        }
+    }
+}
+
+/// The request as rules see it.
+struct View<'a> {
+    bytes: &'a [u8],
+    head: &'a RequestHead,
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    query: &'a str,
+    client_ip: IpAddr,
+}
+
+impl lookup::Request for View<'_> {
+    fn method(&self) -> &str {
+        self.method
+    }
+
+    fn host(&self) -> &str {
+        self.host
+    }
+
+    fn path(&self) -> &str {
+        self.path
+    }
+
+    fn query(&self) -> &str {
+        self.query
+    }
+
+    fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.head
+            .fields
+            .iter()
+            .filter(|field| field.name.of(self.bytes).eq_ignore_ascii_case(name.as_bytes()))
+            .any(|field| visit(field.value.of(self.bytes)))
+    }
+
+    fn client_ip(&self) -> IpAddr {
+        self.client_ip
+    }
+}
+
+fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch: &mut Scratch) -> Job<E> {
+    let Scratch { request: head, host, path, forwarded_path, .. } = scratch;
+    let bytes = client.input.bytes();
+    let method = head.method.of(bytes);
+    let mut job = Job {
+        method: Method::of(method),
+        version: head.version,
+        framing: head.framing,
+        keep_alive: head.keep_alive,
+        expect_continue: head.expect_continue,
+        upgrade: head.upgrade.is_some() && matches!(head.framing, Framing::Empty),
+        started: worker.engine.now(),
+        started_unix: worker.engine.unix_time(),
+        text: worker.sink.wants_text().then(|| text_of(head, bytes)),
+        route: None,
+        target: Err(Failure::new(Phase::Lookup, "no-router", 404)),
+    };
+    let whole_target = head.target.of(bytes);
+    let target = head.target_parts;
+    let authority = head.authority(bytes).unwrap_or_default();
+    let normalized = target::host_for_routing(authority, host)
+        .and_then(|()| paths(&target, whole_target, client.entry.sanitize_path, path, forwarded_path));
+    if let Err(reject) = normalized {
+        job.target = Err(Failure::new(Phase::Http1, reject.reason, reject.status));
+        job.keep_alive = false;
+        return job;
+    }
+    if target.form == Form::Authority {
+        job.target = Err(Failure::new(Phase::Http1, "connect-not-supported", 405));
+        return job;
+    }
+    let query = target.query.map_or(&b""[..], |q| q.of(whole_target));
+    let view = View {
+        bytes,
+        head,
+        // Methods and targets are ASCII once they are parsed; `""` matches nothing.
+        method: str::from_utf8(method).unwrap_or(""),
+        host,
+        path,
+        query: str::from_utf8(query).unwrap_or(""),
+        client_ip: client.stream.peer_addr().ip().to_canonical(),
+    };
+    let route = worker
+        .with_table(|table| table.route(client.entry.id, &view).map(|route| worker.upstreams.local(route)));
+    let Some(route) = route else { return job };
+    job.target = match route.service.pick(&[]) {
+        None => Err(Failure::new(Phase::Pick, "no-server-available", 503)),
+        Some(chosen) => {
+            let source = Source {
+                head,
+                bytes,
+                host: authority,
+                path: forwarded_path,
+                query: target.query.map(|q| q.of(whole_target)),
+                keep_upgrade: job.upgrade,
+            };
+            let pass_host = route.service.service.pass_host_header;
+            let out = Outgoing::write(&source, &chosen.server, pass_host, client, &worker.hostname);
+            Ok((chosen, out))
+        }
+    };
+    job.route = Some(route);
+    job
+}
+
+/// Fills `routing` with the path that rules see and `forwarded` with the one that the server gets.
+fn paths(
+    target: &Target,
+    whole: &[u8],
+    sanitize: bool,
+    routing: &mut String,
+    forwarded: &mut Vec<u8>,
+) -> Result<(), head::Reject> {
+    let raw = target.path.of(whole);
+    let raw = if raw.is_empty() { b"/" } else { raw };
+    let rewritten = match sanitize {
+        true => target::sanitize(raw, forwarded)?,
+        false => target::normalize(raw, forwarded)?,
+    };
+    if !rewritten {
+        forwarded.clear();
+        forwarded.extend_from_slice(raw);
+    }
+    if !target::routing_path(forwarded, routing)? {
+        routing.clear();
+        routing.push_str(str::from_utf8(forwarded).unwrap_or("/"));
+    }
+    Ok(())
+}
+
+fn text_of(head: &RequestHead, bytes: &[u8]) -> Box<Text> {
+    let own = |bytes: &[u8]| {
+        let bytes = &bytes[..bytes.len().min(MAX_RECORDED_TEXT_BYTES)];
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let named = |known: Known| {
+        let found = head.fields.iter().find(|field: &&Field| field.known == known);
+        found.map(|field| own(field.value.of(bytes))).unwrap_or_default()
+    };
+    Box::new(Text {
+        method: own(head.method.of(bytes)),
+        target: own(head.target.of(bytes)),
+        protocol: match head.version {
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        },
+        host: head.host.map(|host: Span| own(host.of(bytes))).unwrap_or_default(),
+        referer: named(Known::Referer),
+        user_agent: named(Known::UserAgent),
+    })
+}

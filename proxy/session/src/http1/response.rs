@@ -1,0 +1,262 @@
+//! The server's answer: head and body, to the client.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
+use pancake_engine::{Engine, OutBuf, Stream, Time, Want};
+use pancake_wire::h1::emit;
+use pancake_wire::h1::head::{self, Framing, Known, Limits, ResponseHead, Version};
+
+use super::input::Input;
+use super::pump::{Inbound, Pump, PumpError};
+use super::{Scratch, reply};
+use crate::limits::{EXPECT_CONTINUE_TIMEOUT, MAX_FIELDS, MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES};
+use crate::meter::Method;
+use crate::record::{Failure, Phase};
+use crate::worker::Worker;
+
+/// What the answer depends on.
+pub(crate) struct Context<'a, E: Engine> {
+    pub(crate) worker: &'a Rc<Worker<E>>,
+    pub(crate) client: &'a E::Stream,
+    pub(crate) server: &'a E::Stream,
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) upgrade: bool,
+    /// Whether the client's connection stays open if the answer allows it.
+    pub(crate) keep_alive: bool,
+    /// Opened when the request body is asked for. Closed from the start only with `Expect: 100-continue`.
+    pub(crate) gate: &'a Cell<bool>,
+    pub(crate) head_until: Time,
+    pub(crate) send_until: Time,
+}
+
+/// How far the answer came; read after its future has ended or was dropped.
+#[derive(Default)]
+pub(crate) struct Progress {
+    /// Whether any byte of an answer came from the server.
+    pub(crate) heard: bool,
+    /// Status of the final answer, once its head came.
+    pub(crate) status: u16,
+    /// Whether the final head went to the client.
+    pub(crate) head_sent: bool,
+    /// Body bytes sent to the client.
+    pub(crate) bytes: u64,
+}
+
+/// An answer that got across whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// Message and framing are complete.
+    Whole {
+        /// The server's connection can serve another exchange.
+        keep_server: bool,
+        /// The client's connection can.
+        keep_client: bool,
+    },
+    /// 101: from here on the connections carry another protocol.
+    Tunnel,
+}
+
+/// Why an answer did not get across.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The server's fault.
+    Server(Failure),
+    /// The client left or stopped reading.
+    Client(&'static str),
+}
+
+/// An answer's head, translated for the client.
+struct Plan {
+    status: u16,
+    head: OutBuf,
+    inbound: Inbound,
+    chunked_out: bool,
+    keep_server: bool,
+    keep_client: bool,
+}
+
+/// Reads the answer from the server and passes it on.
+pub(crate) async fn answer<E: Engine>(
+    context: Context<'_, E>,
+    input: &mut Input,
+    progress: &mut Progress,
+) -> Result<Answered, Broken> {
+    let mut interim = 0;
+    loop {
+        let plan = read_head(&context, input, progress).await?;
+        if plan.status < 200 && plan.status != 101 {
+            interim += 1;
+            if interim > MAX_INTERIM_RESPONSES {
+                return Err(server_fault("too-many-interim-responses", 502));
+            }
+            context.gate.set(true);
+            if context.version == Version::Http11 {
+                let sent = context.client.send(plan.head.into(), context.send_until).await;
+                sent.map_err(|error| Broken::Client(client_reason(&error)))?;
+            }
+            continue;
+        }
+        progress.status = plan.status;
+        progress.head_sent = true;
+        let mut pump = Pump {
+            from: context.server,
+            input,
+            to: context.client,
+            chunked_out: plan.chunked_out,
+            recv_until: Time::NEVER,
+            send_until: context.send_until,
+            moved: 0,
+        };
+        let result = pump.run(plan.head, plan.inbound).await;
+        progress.bytes = pump.moved;
+        match result {
+            Ok(()) if plan.status == 101 => return Ok(Answered::Tunnel),
+            Ok(()) => {
+                // Bytes after the end of an answer belong to nobody: such a connection is not used again.
+                let keep_server = plan.keep_server && input.is_empty();
+                return Ok(Answered::Whole { keep_server, keep_client: plan.keep_client });
+            }
+            Err(PumpError::From(error)) => return Err(server_fault(body_reason(&error), 502)),
+            Err(PumpError::Framing(reject)) => return Err(server_fault(reject.reason, 502)),
+            Err(PumpError::To(error)) => return Err(Broken::Client(client_reason(&error))),
+        }
+    }
+}
+
+fn server_fault(reason: &'static str, status: u16) -> Broken {
+    Broken::Server(Failure::new(Phase::Forward, reason, status))
+}
+
+fn body_reason(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "response-truncated",
+        _ => "response-aborted",
+    }
+}
+
+/// Why the client did not take what was sent.
+pub(crate) fn client_reason(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "client-write-timeout",
+        _ => "client-gone",
+    }
+}
+
+async fn read_head<E: Engine>(
+    context: &Context<'_, E>,
+    input: &mut Input,
+    progress: &mut Progress,
+) -> Result<Plan, Broken> {
+    let mut ask_at = match context.gate.get() {
+        true => Time::NEVER,
+        false => context.worker.engine.now().after(EXPECT_CONTINUE_TIMEOUT),
+    };
+    loop {
+        if !input.is_empty()
+            && let Some(plan) = plan(context, input)?
+        {
+            return Ok(plan);
+        }
+        let waits_for_gate = ask_at < context.head_until && !context.gate.get();
+        let until = if waits_for_gate { ask_at } else { context.head_until };
+        match context.server.recv(Want::Some, until).await {
+            Ok(bytes) if bytes.is_empty() => {
+                let reason = if progress.heard { "response-truncated" } else { "server-closed" };
+                return Err(server_fault(reason, 502));
+            }
+            Ok(bytes) => {
+                progress.heard = true;
+                input.push(bytes);
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && waits_for_gate => {
+                // The server stays silent: the body is asked for in its place.
+                ask_at = Time::NEVER;
+                let sent = context.client.send(reply::CONTINUE.into(), context.send_until).await;
+                sent.map_err(|error| Broken::Client(client_reason(&error)))?;
+                context.gate.set(true);
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(server_fault("response-header-timeout", 504));
+            }
+            Err(_) => return Err(server_fault("server-reset", 502)),
+        }
+    }
+}
+
+/// Translates the head at the front of `input`, if it is whole. Synchronous: borrows the worker's scratch memory.
+fn plan<E: Engine>(context: &Context<'_, E>, input: &mut Input) -> Result<Option<Plan>, Broken> {
+    let mut scratch = context.worker.scratch.borrow_mut();
+    let Scratch { response: head, date, .. } = &mut *scratch;
+    let limits = Limits { max_head_bytes: MAX_RESPONSE_HEAD_BYTES, max_fields: MAX_FIELDS };
+    let used = match head::parse_response(input.bytes(), &limits, head) {
+        Ok(Some(used)) => used,
+        Ok(None) => return Ok(None),
+        Err(reject) => return Err(server_fault(reject.reason, 502)),
+    };
+    if head.status == 101 && !context.upgrade {
+        return Err(server_fault("unexpected-upgrade", 502));
+    }
+    let framing = head.framing(context.method == Method::Head);
+    let http11 = context.version == Version::Http11;
+    let chunked_out = http11 && matches!(framing, Framing::Chunked | Framing::UntilClose);
+    let delimited = chunked_out || matches!(framing, Framing::Empty | Framing::Length(_));
+    let keep_client = context.keep_alive && delimited && !context.worker.is_draining();
+    let mut out = OutBuf::new();
+    write_head(&mut out, context, head, input.bytes(), chunked_out);
+    if head.status >= 200 {
+        if !head.fields.iter().any(|field| field.known == Known::Date) {
+            emit::field(&mut out, b"Date", date.at(context.worker.engine.unix_time().as_secs()));
+        }
+        if !keep_client {
+            out.extend_from_slice(b"Connection: close\r\n");
+        } else if !http11 {
+            out.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    let plan = Plan {
+        status: head.status,
+        head: out,
+        inbound: Inbound::new(framing),
+        chunked_out,
+        keep_server: head.keep_alive && !matches!(framing, Framing::UntilClose),
+        keep_client,
+    };
+    input.consume(used);
+    Ok(Some(plan))
+}
+
+/// Status line and fields, without the hop-by-hop ones (RFC 9110 section 7.6.1).
+fn write_head<E: Engine>(
+    out: &mut Vec<u8>,
+    context: &Context<'_, E>,
+    head: &ResponseHead,
+    bytes: &[u8],
+    chunked_out: bool,
+) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    emit::decimal(out, u64::from(head.status));
+    out.push(b' ');
+    out.extend_from_slice(head.reason.of(bytes));
+    out.extend_from_slice(b"\r\n");
+    emit::fields(out, bytes, &head.fields, |field| match field.known {
+        Known::Connection | Known::KeepAlive | Known::ProxyConnection => false,
+        Known::TransferEncoding | Known::Upgrade | Known::Te => false,
+        Known::ContentLength => !head.chunked,
+        Known::Trailer => chunked_out,
+        _ => !head.is_connection_option(bytes, field),
+    });
+    if chunked_out {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    if head.status == 101
+        && context.upgrade
+        && let Some(upgrade) = head.upgrade
+    {
+        emit::field(out, b"Connection", b"Upgrade");
+        emit::field(out, b"Upgrade", upgrade.of(bytes));
+    }
+}

@@ -1,0 +1,113 @@
+//! What the sessions of one worker share: everything here belongs to one thread.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use pancake_engine::Engine;
+use pancake_table::compiled::Table;
+
+use crate::http1::Scratch;
+use crate::meter::{Opened, WorkerMeter};
+use crate::record::Sink;
+use crate::upstream::Upstreams;
+
+/// What a worker is made of.
+pub struct Parts {
+    /// The serving table; replaced by the service thread.
+    pub table: Arc<ArcSwap<Table>>,
+    /// This worker's counters.
+    pub meter: Arc<WorkerMeter>,
+    /// Told about each meter opened later.
+    pub opened: Box<dyn Fn(Opened)>,
+    /// Where access records go.
+    pub sink: Box<dyn Sink>,
+    /// Workers of this process, which share `maxIdleConnsPerHost`.
+    pub workers: usize,
+    /// Value of `X-Forwarded-Server`.
+    pub hostname: String,
+}
+
+/// One worker. Sessions hold it by [`Rc`].
+pub struct Worker<E: Engine> {
+    /// The engine under it.
+    pub engine: E,
+    pub(crate) meter: Arc<WorkerMeter>,
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) hostname: String,
+    pub(crate) upstreams: Upstreams<E>,
+    pub(crate) scratch: RefCell<Scratch>,
+    table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    draining: Cell<bool>,
+    sessions: Cell<usize>,
+}
+
+impl<E: Engine> Worker<E> {
+    /// A worker on `engine`; starts the sweep of idle server connections.
+    pub fn new(engine: E, parts: Parts) -> Rc<Worker<E>> {
+        let seed = engine.random();
+        let worker = Rc::new(Worker {
+            meter: parts.meter,
+            sink: parts.sink,
+            hostname: parts.hostname,
+            upstreams: Upstreams::new(parts.opened, parts.workers, seed),
+            scratch: RefCell::default(),
+            table: RefCell::new(Cache::new(parts.table)),
+            draining: Cell::new(false),
+            sessions: Cell::new(0),
+            engine,
+        });
+        worker.engine.spawn(crate::upstream::sweep(Rc::downgrade(&worker)));
+        worker
+    }
+
+    /// Calls `read` with the newest table. One atomic load when it has not changed.
+    pub(crate) fn with_table<R>(&self, read: impl FnOnce(&Table) -> R) -> R {
+        read(self.table.borrow_mut().load())
+    }
+
+    /// Stops accepting and closes connections as they become idle.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.engine.wake_all();
+    }
+
+    /// Whether [`Worker::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Client connections open on this worker.
+    pub fn sessions(&self) -> usize {
+        self.sessions.get()
+    }
+
+    /// Ends when no client connection is open any more.
+    pub async fn drained(&self) {
+        while self.sessions() > 0 {
+            self.engine.sleep_until(self.engine.now().after(Duration::from_millis(20))).await;
+        }
+    }
+
+    /// Counts a client connection as open until the guard drops.
+    pub(crate) fn session(self: &Rc<Self>, entry_point: usize) -> SessionGuard<E> {
+        self.sessions.set(self.sessions.get() + 1);
+        self.meter.open[entry_point].add(1);
+        SessionGuard { worker: self.clone(), entry_point }
+    }
+}
+
+/// One open client connection.
+pub(crate) struct SessionGuard<E: Engine> {
+    pub(crate) worker: Rc<Worker<E>>,
+    entry_point: usize,
+}
+
+impl<E: Engine> Drop for SessionGuard<E> {
+    fn drop(&mut self) {
+        self.worker.sessions.set(self.worker.sessions.get() - 1);
+        self.worker.meter.open[self.entry_point].sub(1);
+    }
+}
