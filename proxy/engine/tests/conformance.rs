@@ -9,6 +9,7 @@ use pancake_engine as engine;
 use pancake_engine::Options;
 use pancake_engine::conformance::{bytes, connections, endings, tasks};
 use pancake_engine::epoll::Epoll;
+use pancake_engine::ring::Ring;
 use pancake_engine::sim::{Faults, Sim};
 
 /// Seeds per behaviour and weather on `sim`.
@@ -71,6 +72,19 @@ fn on_epoll<F: Future<Output = ()> + 'static>(behaviour: impl Fn(Epoll, u64) -> 
     });
 }
 
+fn on_ring<F: Future<Output = ()> + 'static>(behaviour: impl Fn(Ring, u64) -> F + Send + 'static) {
+    if let Err(refusal) = engine::choose::probe() {
+        eprintln!("skipped: {refusal}");
+        return;
+    }
+    within_time(move || {
+        for (options, seed) in sizes().iter().flat_map(|o| (0..KERNEL_SEEDS).map(move |seed| (o, seed))) {
+            engine::ring::run(options, |engine| behaviour(engine, seed))
+                .expect("the probe said that it works");
+        }
+    });
+}
+
 /// One test per behaviour and engine.
 macro_rules! suite {
     ($engine:ident, $run:path) => {
@@ -112,3 +126,4 @@ macro_rules! suite {
 
 suite!(sim, on_sim);
 suite!(epoll, on_epoll);
+suite!(ring, on_ring);

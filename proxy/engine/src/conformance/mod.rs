@@ -48,6 +48,13 @@ impl Subject for crate::epoll::Epoll {
     }
 }
 
+impl Subject for crate::ring::Ring {
+    fn held_buffers(&self) -> usize {
+        let (small, bulk) = self.slots_held();
+        small + bulk
+    }
+}
+
 /// A deadline that a working engine never reaches.
 fn patience<E: Engine>(engine: &E) -> Time {
     engine.now().after(PATIENCE)
