@@ -1,6 +1,9 @@
-//! Which server gets the next request.
+//! Which server gets the next request, and whether a server is up.
 //!
-//! Pure: what is usable and what time it is are arguments. What it does not do: connect, check health by itself.
+//! Pure: no sockets, clocks or randomness; seeds are arguments. State belongs to one worker, which asks nobody. Does
+//! not know servers, only their places in a list.
 
-/// Orders over the servers of a service.
+/// From results of checks to a verdict.
+pub mod health;
+/// Whose turn it is.
 pub mod pick;
