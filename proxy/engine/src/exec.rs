@@ -2,7 +2,7 @@
 //!
 //! A waker is one word: executor, task and generation, packed. Waking on the executor's own thread pushes to a
 //! plain queue; waking from another thread goes through a locked inbox and the executor's bell. Wakers own
-//! nothing, so cloning and dropping them is free and a stale one is harmless.
+//! nothing, so cloning and dropping them is free and a stale one is harmless: at worst a task is polled for nothing.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
 use slab::Slab;
 
-/// Executors that one process may create in its life.
+/// Executors that one process may have at a time.
 const MAX_EXECUTORS: usize = 1 << 14;
 const INDEX_BITS: u32 = 32;
 const GENERATION_BITS: u32 = 16;
@@ -28,9 +28,8 @@ struct Inbox {
 static INBOXES: Mutex<Vec<Option<Arc<Inbox>>>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// The executor that runs on this thread: its number (0 = none) and its queue.
-    static CURRENT: Cell<usize> = const { Cell::new(0) };
-    static QUEUE: RefCell<VecDeque<usize>> = const { RefCell::new(VecDeque::new()) };
+    /// The executor of this thread: its number (0 = none) and where it is. It clears both before it is gone.
+    static CURRENT: Cell<(usize, *const Executor)> = const { Cell::new((0, std::ptr::null())) };
 }
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -45,6 +44,7 @@ struct Slot {
 /// A set of tasks on one thread, and the queue of those to poll next.
 pub struct Executor {
     number: usize,
+    queue: RefCell<VecDeque<usize>>,
     tasks: RefCell<Slab<Slot>>,
     next_generation: Cell<u16>,
     inbox: Arc<Inbox>,
@@ -54,16 +54,27 @@ impl Executor {
     /// Makes the executor of this thread. `ring` wakes its event loop from another thread.
     ///
     /// # Panics
-    /// If this thread has one already, or after too many in one process.
+    /// If this thread has one already, or the process too many.
     pub fn new(ring: impl Fn() + Send + Sync + 'static) -> Rc<Executor> {
-        assert_eq!(CURRENT.get(), 0, "one executor per thread");
+        assert_eq!(CURRENT.get().0, 0, "one executor per thread");
         let inbox = Arc::new(Inbox { woken: Mutex::new(Vec::new()), ring: Box::new(ring) });
         let mut inboxes = INBOXES.lock().unwrap_or_else(PoisonError::into_inner);
-        inboxes.push(Some(inbox.clone()));
-        let number = inboxes.len();
-        assert!(number < MAX_EXECUTORS, "too many executors");
-        CURRENT.set(number);
-        Rc::new(Executor { number, tasks: RefCell::new(Slab::new()), next_generation: Cell::new(0), inbox })
+        // A number is reused: a waker of its last holder may then poll one of our tasks for nothing.
+        let index = inboxes.iter().position(Option::is_none).unwrap_or(inboxes.len());
+        assert!(index + 1 < MAX_EXECUTORS, "too many executors");
+        if index == inboxes.len() {
+            inboxes.push(None);
+        }
+        inboxes[index] = Some(inbox.clone());
+        let executor = Rc::new(Executor {
+            number: index + 1,
+            queue: RefCell::default(),
+            tasks: RefCell::default(),
+            next_generation: Cell::new(0),
+            inbox,
+        });
+        CURRENT.set((executor.number, Rc::as_ptr(&executor)));
+        executor
     }
 
     /// Adds a task; it is polled in the next [`Executor::run_ready`].
@@ -72,7 +83,7 @@ impl Executor {
         self.next_generation.set(generation.wrapping_add(1));
         let index =
             self.tasks.borrow_mut().insert(Slot { task: Some(Box::pin(task)), generation, queued: true });
-        QUEUE.with_borrow_mut(|queue| queue.push_back(self.pack(index, generation)));
+        self.queue.borrow_mut().push_back(self.pack(index, generation));
     }
 
     /// Tasks alive.
@@ -82,55 +93,52 @@ impl Executor {
 
     /// Queues every task.
     pub fn wake_all(&self) {
-        let mut tasks = self.tasks.borrow_mut();
-        QUEUE.with_borrow_mut(|queue| {
-            for (index, slot) in tasks.iter_mut() {
-                if !slot.queued {
-                    slot.queued = true;
-                    queue.push_back(self.pack(index, slot.generation));
-                }
+        let (mut tasks, mut queue) = (self.tasks.borrow_mut(), self.queue.borrow_mut());
+        for (index, slot) in tasks.iter_mut() {
+            if !slot.queued {
+                slot.queued = true;
+                queue.push_back(self.pack(index, slot.generation));
             }
-        });
+        }
     }
 
     /// Whether a task waits to be polled.
     pub fn has_ready(&self) -> bool {
-        QUEUE.with_borrow(|queue| !queue.is_empty())
+        !self.queue.borrow().is_empty()
     }
 
     /// Moves what other threads woke into the queue. To be called when the bell rang.
     pub fn take_inbox(&self) {
         let woken = std::mem::take(&mut *self.inbox.woken.lock().unwrap_or_else(PoisonError::into_inner));
         for word in woken {
-            self.queue(word);
+            self.enqueue(word);
         }
     }
 
     /// Polls the tasks that are queued now, once each. What they queue in turn waits for the next call, so that the
     /// event loop gets its turn. Returns how many were polled.
     pub fn run_ready(&self) -> usize {
-        let batch = QUEUE.with_borrow(VecDeque::len);
+        let batch = self.queue.borrow().len();
         for _ in 0..batch {
-            let Some(word) = QUEUE.with_borrow_mut(VecDeque::pop_front) else { break };
+            // The borrow ends before the poll, which queues others.
+            let word = self.queue.borrow_mut().pop_front();
+            let Some(word) = word else { break };
             self.poll(word);
         }
         batch
     }
 
-    /// Drops every task, at its await.
+    /// Drops every task, at its await, including those that the drops spawn.
     pub fn clear(&self) {
-        loop {
-            // One at a time: a task's drop may spawn or wake others.
-            let Some(task) = ({
-                let mut tasks = self.tasks.borrow_mut();
-                let first = tasks.iter().next().map(|(index, _)| index);
-                first.map(|index| tasks.remove(index))
-            }) else {
-                break;
-            };
-            drop(task);
+        while self.tasks() > 0 {
+            let end = self.tasks.borrow().capacity();
+            for index in 0..end {
+                // One at a time, with no borrow held: a task's drop may spawn or wake others.
+                let slot = self.tasks.borrow_mut().try_remove(index);
+                drop(slot);
+            }
         }
-        QUEUE.with_borrow_mut(VecDeque::clear);
+        self.queue.borrow_mut().clear();
     }
 
     fn poll(&self, word: usize) {
@@ -155,14 +163,15 @@ impl Executor {
         }
     }
 
-    fn queue(&self, word: usize) {
+    /// Queues a task unless it is queued already or gone.
+    fn enqueue(&self, word: usize) {
         let (index, generation) = unpack(word);
         if let Some(slot) = self.tasks.borrow_mut().get_mut(index)
             && slot.generation == generation
             && !slot.queued
         {
             slot.queued = true;
-            QUEUE.with_borrow_mut(|queue| queue.push_back(word));
+            self.queue.borrow_mut().push_back(word);
         }
     }
 
@@ -175,7 +184,7 @@ impl Executor {
 impl Drop for Executor {
     fn drop(&mut self) {
         self.clear();
-        CURRENT.set(0);
+        CURRENT.set((0, std::ptr::null()));
         INBOXES.lock().unwrap_or_else(PoisonError::into_inner)[self.number - 1] = None;
     }
 }
@@ -194,14 +203,25 @@ static VTABLE: RawWakerVTable = RawWakerVTable::new(
 /// Queues a task by its word, from any thread.
 fn wake(word: usize) {
     let number = word >> (INDEX_BITS + GENERATION_BITS);
-    if CURRENT.try_with(Cell::get) == Ok(number) {
-        // `poll` clears `queued` before it polls, so a duplicate here costs one empty look-up at worst.
-        QUEUE.with_borrow_mut(|queue| queue.push_back(word));
+    // A thread that ends may have lost its variables already; it has no executor then.
+    let (current, executor) = CURRENT.try_with(Cell::get).unwrap_or((0, std::ptr::null()));
+    if current == number {
+        // SAFETY: the executor of this thread is alive: it takes the pointer back before it is gone.
+        unsafe { &*executor }.enqueue(word);
         return;
     }
     let inbox = INBOXES.lock().unwrap_or_else(PoisonError::into_inner).get(number - 1).cloned().flatten();
     if let Some(inbox) = inbox {
-        inbox.woken.lock().unwrap_or_else(PoisonError::into_inner).push(word);
-        (inbox.ring)();
+        let mut woken = inbox.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        woken.push(word);
+        // Who pushed the first one rings; the inbox is emptied only after that ring.
+        let first = woken.len() == 1;
+        drop(woken);
+        if first {
+            (inbox.ring)();
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

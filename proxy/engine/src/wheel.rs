@@ -219,3 +219,6 @@ fn steps_to_set(bits: &[u64; SLOTS / 64], from: usize) -> Option<usize> {
         (word != 0).then(|| ahead * 64 - from % 64 + word.trailing_zeros() as usize)
     })
 }
+
+#[cfg(test)]
+mod tests;
