@@ -20,6 +20,8 @@ pub mod report;
 pub mod run;
 /// The work that is compared.
 pub mod scenario;
+/// The programs of this workspace, as tests start them.
+pub mod stack;
 /// Routes swapped under load.
 pub mod swap;
 /// One run of wrk.
