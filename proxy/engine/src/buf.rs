@@ -29,7 +29,11 @@ pub struct Pool {
 
 impl Pool {
     /// `slots` slots of `slot_bytes` bytes each. Memory is untouched until first use.
+    ///
+    /// # Panics
+    /// If they add up to 4 GiB or more.
     pub fn new(slots: usize, slot_bytes: usize) -> Rc<Pool> {
+        assert!(slots.saturating_mul(slot_bytes) < u32::MAX as usize, "a pool is smaller than 4 GiB");
         // A zeroed vector of this size comes from fresh pages: nothing is resident until written.
         let zeroed = vec![0u8; slots * slot_bytes].into_boxed_slice();
         // SAFETY: `Cell<u8>` has the layout of `u8`, and the box is uniquely owned.
@@ -38,7 +42,8 @@ impl Pool {
             memory,
             slot_bytes,
             windows: vec![Cell::new(0); slots].into_boxed_slice(),
-            returned: RefCell::new(Vec::with_capacity(slots)),
+            // Grows with the slots that were ever used, not with all of them.
+            returned: RefCell::default(),
             out: Cell::new(0),
         })
     }
@@ -103,7 +108,7 @@ struct Place {
 /// Received bytes: a window on a slot of the engine. The slot goes back when the last window on it drops.
 pub struct Buf {
     place: Option<Place>,
-    // Offsets into the pool's memory. Pools are far below 4 GiB.
+    // Offsets into the pool's memory, which is smaller than 4 GiB.
     start: u32,
     end: u32,
 }
@@ -349,3 +354,6 @@ impl From<&'static [u8]> for Parts {
         parts
     }
 }
+
+#[cfg(test)]
+mod tests;
