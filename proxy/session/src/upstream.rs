@@ -130,8 +130,7 @@ impl<E: Engine> Upstreams<E> {
         }
         let servers = service.servers.iter().map(|server| self.server(server)).collect();
         let weights: Vec<u32> = service.servers.iter().map(|server| server.weight).collect();
-        let mut order = WeightedRoundRobin::new(&weights);
-        order.start_at(self.seed);
+        let order = WeightedRoundRobin::with_start(&weights, self.seed);
         let local = Rc::new(LocalService {
             service: service.clone(),
             meter: self.service_meter(service),
