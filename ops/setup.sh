@@ -46,13 +46,13 @@ need_debian() {
         return 0
     fi
     # One bad name must not keep the others away.
-    local failed=()
+    local refused=()
     for package in "${missing[@]}"; do
         as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$package" >>"$log" 2>&1 ||
-            failed+=("$package")
+            refused+=("$package")
     done
-    [ ${#failed[@]} = 0 ] && return 0
-    say "ops: MISSING, could not be installed: ${failed[*]} (see $log)"
+    [ ${#refused[@]} = 0 ] && return 0
+    say "ops: MISSING, could not be installed: ${refused[*]} (see $log)"
     return 1
 }
 
@@ -73,15 +73,15 @@ need_python() {
             return 1
         }
     fi
-    local package failed=()
+    local package refused=()
     for package in "$@"; do
         "$venv/bin/python" -m pip show -q "$package" >/dev/null 2>&1 && continue
         say "ops: installing from PyPI: $package"
         "$venv/bin/python" -m pip install -q --disable-pip-version-check "$package" >"$cache/pip-$package.log" 2>&1 ||
-            failed+=("$package")
+            refused+=("$package")
     done
-    [ ${#failed[@]} = 0 ] && return 0
-    say "ops: MISSING, could not be installed: ${failed[*]} (see $cache/pip-*.log)"
+    [ ${#refused[@]} = 0 ] && return 0
+    say "ops: MISSING, could not be installed: ${refused[*]} (see $cache/pip-*.log)"
     return 1
 }
 

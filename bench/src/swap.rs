@@ -63,10 +63,7 @@ fn start(
     file: &Path,
     listen: SocketAddr,
 ) -> Result<Process> {
-    let admin = if peer.peer == Peer::Pancake { Some(process::free_addr()?) } else { None };
-    let text = traefik_static(listen, file, admin);
-    // Traefik applies changes at most every 2 s otherwise.
-    let text = text.replacen("providers:\n", "providers:\n  providersThrottleDuration: 100ms\n", 1);
+    let text = traefik_static(listen, file, None);
     // Beside the watched directory, not in it.
     let fixed = settings.dir.join(format!("swap-{}-{}.yml", peer.peer.name(), listen.port()));
     fs::write(&fixed, text)?;

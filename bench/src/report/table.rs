@@ -33,10 +33,8 @@ pub fn markdown(run: &Run, chart: &str) -> String {
 }
 
 fn section(out: &mut String, run: &Run, scenario: &Scenario, figures: &[Figure]) {
-    let _ = writeln!(out, "\n## {}\n\n`{}`, {}", scenario.title, scenario.name, scenario.unit);
-    if let Some(verdict) = figures::verdict(scenario, figures) {
-        let _ = writeln!(out, "; {verdict}");
-    }
+    let verdict = figures::verdict(scenario, figures).map_or(String::new(), |verdict| format!("; {verdict}"));
+    let _ = writeln!(out, "\n## {}\n\n`{}`, {}{verdict}", scenario.title, scenario.name, scenario.unit);
     let rate = matches!(scenario.work, Work::Rate { .. });
     let more = if rate { " requests/s | p99 µs |" } else { "" };
     let _ = writeln!(out, "\n| proxy | median | spread | × HAProxy | × best peer |{more} counted |");
@@ -75,8 +73,7 @@ fn section(out: &mut String, run: &Run, scenario: &Scenario, figures: &[Figure])
             remarks.push(format!("{}: {note}", figure.peer));
         }
     }
-    for remark in remarks {
-        let _ = write!(out, "\n- {remark}");
+    for (i, remark) in remarks.iter().enumerate() {
+        let _ = writeln!(out, "{}- {remark}", if i == 0 { "\n" } else { "" });
     }
-    out.push('\n');
 }
