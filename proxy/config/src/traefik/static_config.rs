@@ -1,0 +1,223 @@
+//! Process settings: entry points, providers, logs, ….
+//!
+//! In: the static file and the settings of flags and environment over it. Out: [`Settings`] with Traefik's
+//! defaults, or every problem. It does not look at the machine: whether an address can be bound or a file
+//! exists is found out by whoever uses it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pancake_table::snapshot::ServersTransport;
+
+use crate::decode::{Fields, Sink};
+use crate::problem::{Problem, Scope, Span};
+use crate::tree::overlay::Overlay;
+use crate::tree::{self, File, Node};
+
+/// Listeners and how clients are talked to.
+mod entry_points;
+/// API, ping, metrics and logs.
+mod observe;
+/// Where dynamic configuration comes from.
+mod providers;
+
+pub use entry_points::{EncodedCharacters, EntryPoint, ForwardedHeaders, Listen, UnderscoreHeaders};
+pub use observe::{AccessLog, AccessLogFormat, Api, Log, LogFormat, LogLevel, Ping, Prometheus};
+pub use providers::{FileProvider, FileSource, PancakeProvider, Providers};
+
+/// The entry point that API, ping and metrics use unless they name another.
+pub const INTERNAL_ENTRY_POINT: &str = "traefik";
+
+/// Most workers that can be asked for.
+pub const MAX_WORKERS: u32 = 1024;
+
+/// Everything that is fixed when the process starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// By name; never empty.
+    pub entry_points: Vec<EntryPoint>,
+    /// Where dynamic configuration comes from.
+    pub providers: Providers,
+    /// `api`; none means off.
+    pub api: Option<Api>,
+    /// `ping`; none means off.
+    pub ping: Option<Ping>,
+    /// `metrics.prometheus`; none means off.
+    pub prometheus: Option<Prometheus>,
+    /// `accessLog`; none means off.
+    pub access_log: Option<AccessLog>,
+    /// `log`.
+    pub log: Log,
+    /// `serversTransport`: what services without a transport of their own use. Its name is `default`.
+    pub servers_transport: ServersTransport,
+    /// `pancake`: what Traefik has no key for.
+    pub pancake: Pancake,
+    /// Settings that were accepted and have no effect.
+    pub notes: Vec<Problem>,
+}
+
+impl Settings {
+    /// The entry points of routers that name none: the ones with `asDefault`; without any, all but
+    /// [`INTERNAL_ENTRY_POINT`].
+    pub fn default_entry_points(&self) -> Vec<&str> {
+        let marked = self.entry_points.iter().any(|entry_point| entry_point.as_default);
+        let serves = |entry_point: &&EntryPoint| match marked {
+            true => entry_point.as_default,
+            false => entry_point.name != INTERNAL_ENTRY_POINT,
+        };
+        self.entry_points.iter().filter(serves).map(|entry_point| entry_point.name.as_str()).collect()
+    }
+}
+
+/// Own settings: `pancake.*`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Pancake {
+    /// `workers`: threads that serve; none means one per core.
+    pub workers: Option<u32>,
+    /// `engine`.
+    pub engine: Engine,
+    /// `stateDir`: where the last good snapshot is kept; none keeps nothing on disk.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// How workers talk to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// io_uring where the kernel allows it, epoll elsewhere.
+    #[default]
+    Auto,
+    /// io_uring, or no start.
+    Ring,
+    /// epoll.
+    Epoll,
+}
+
+/// Reads the file, if there is one, and puts `overlay` over it.
+///
+/// Errors: every problem, in the order of places. Notes are not problems: see [`Settings::notes`].
+pub fn read(file: Option<File<'_>>, overlay: &Overlay) -> Result<Settings, Vec<Problem>> {
+    let base = match file {
+        Some(file) => tree::parse(file)?,
+        None => Node::empty(Span::whole("command line")),
+    };
+    let root = overlay.over(base);
+    let sink = Sink::default();
+    let mut settings = sink.section(&root, "", settings);
+    let problems = sink.into_problems();
+    let (notes, problems) = problems.into_iter().partition(|problem| problem.scope == Scope::Note);
+    settings.notes = notes;
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// The first keys of static settings, as an environment variable may name them.
+pub(crate) const ROOT_KEYS: [&str; 19] = [
+    "global",
+    "serversTransport",
+    "tcpServersTransport",
+    "entryPoints",
+    "providers",
+    "api",
+    "metrics",
+    "ping",
+    "log",
+    "accessLog",
+    "tracing",
+    "hostResolver",
+    "certificatesResolvers",
+    "experimental",
+    "core",
+    "spiffe",
+    "ocsp",
+    "pancake",
+    "configFile",
+];
+
+fn settings(root: &Fields<'_, '_>) -> Settings {
+    let mut entry_points = entry_points::read(root);
+    let not_append = root.section("global", global).unwrap_or_default();
+    let api = root.section("api", observe::api);
+    let ping = root.section("ping", observe::ping);
+    let prometheus = root.section("metrics", observe::metrics).flatten();
+    let internal = [
+        api.as_ref().filter(|api| api.insecure).map(|_| INTERNAL_ENTRY_POINT),
+        ping.as_ref().map(|ping| ping.entry_point.as_str()),
+        prometheus.as_ref().map(|prometheus| prometheus.entry_point.as_str()),
+    ];
+    entry_points::add_defaults(&mut entry_points, internal.contains(&Some(INTERNAL_ENTRY_POINT)));
+    for entry_point in &mut entry_points {
+        entry_point.forwarded_headers.not_append_x_forwarded_for |= not_append;
+    }
+    known_entry_point(root, "ping", internal[1], &entry_points);
+    known_entry_point(root, "metrics", internal[2], &entry_points);
+    root.section("core", |core| {
+        if let Some((syntax, node)) = core.scalar("defaultRuleSyntax")
+            && syntax != "v3"
+        {
+            let what = format!("core.defaultRuleSyntax {}", tree::quote(syntax));
+            core.sink().push(Problem::not_supported(node.span.clone(), what).expected("v3"));
+        }
+    });
+    root.not_supported(&[
+        "tcpServersTransport",
+        "tracing",
+        "hostResolver",
+        "certificatesResolvers",
+        "experimental",
+        "spiffe",
+        "ocsp",
+    ]);
+    Settings {
+        entry_points,
+        providers: providers::read(root),
+        api,
+        ping,
+        prometheus,
+        access_log: root.section("accessLog", observe::access_log),
+        log: root.section("log", observe::log).unwrap_or_default(),
+        servers_transport: root.section("serversTransport", servers_transport).unwrap_or_default(),
+        pancake: root.section("pancake", pancake).unwrap_or_default(),
+        notes: Vec::new(),
+    }
+}
+
+/// Whether all entry points leave `X-Forwarded-For` as it came.
+fn global(global: &Fields<'_, '_>) -> bool {
+    let why = "Pancake never talks to the makers of anything";
+    global.ignored(&["checkNewVersion", "sendAnonymousUsage"], why);
+    global.boolean("notAppendXForwardedFor").unwrap_or_default()
+}
+
+/// Reports that `section` names an entry point that is not there.
+fn known_entry_point(root: &Fields<'_, '_>, section: &'static str, named: Option<&str>, all: &[EntryPoint]) {
+    let (Some(named), Some(node)) = (named, root.get(section)) else { return };
+    let names = || all.iter().map(|entry_point| entry_point.name.as_str());
+    if !names().any(|name| name == named) {
+        let message = format!("{section} uses the entry point {}, which is not there", tree::quote(named));
+        let expected = format!("one of {}", names().collect::<Vec<_>>().join(", "));
+        let suggestion = crate::suggest::nearest(named, names()).map(tree::quote);
+        root.sink().push(Problem::new(node.span.clone(), message).expected(expected).suggest(suggestion));
+    }
+}
+
+fn servers_transport(section: &Fields<'_, '_>) -> ServersTransport {
+    section.not_supported(&["insecureSkipVerify", "rootCAs", "spiffe"]);
+    super::dynamic::transport(section, "default".into())
+}
+
+fn pancake(pancake: &Fields<'_, '_>) -> Pancake {
+    let expected = format!("a number from 1 to {MAX_WORKERS}");
+    let engines = [("auto", Engine::Auto), ("ring", Engine::Ring), ("epoll", Engine::Epoll)];
+    Pancake {
+        workers: pancake.number("workers", &expected, |n| (1..=MAX_WORKERS).contains(n)),
+        engine: pancake.word("engine", &engines).unwrap_or_default(),
+        state_dir: pancake.string("stateDir").filter(|dir| !dir.is_empty()).map(PathBuf::from),
+    }
+}
+
+/// A duration that means "no limit" when it is zero.
+pub(crate) fn limit(duration: Duration) -> Option<Duration> {
+    (!duration.is_zero()).then_some(duration)
+}
+
+#[cfg(test)]
+mod tests;
