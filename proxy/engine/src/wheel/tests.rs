@@ -36,7 +36,7 @@ fn fires_never_early_and_within_the_grain() {
                 }
                 2 if !open.is_empty() => {
                     let index = next(&mut state) as usize % open.len();
-                    if next(&mut state) % 2 == 0 {
+                    if next(&mut state).is_multiple_of(2) {
                         wheel.remove(open.swap_remove(index).1);
                     } else {
                         open[index].0 = now + (next(&mut state) % 1_000) * MILLI;
