@@ -205,6 +205,9 @@ pub struct Record {
     pub state: State,
     /// Orders it against other records of the same instance.
     pub stamp: Stamp,
+    /// When this life of the instance began, by its owner's order: a registration after the last one ended begins a
+    /// new life, which a drain of the life before does not reach.
+    pub born: Stamp,
     /// Why the state is what it is, in words; may be empty.
     pub reason: String,
 }
