@@ -217,8 +217,8 @@ fn one_by_one(
             let measured = match scenario.work {
                 Work::RssAtStart => memory::at_start(settings, peer, backend),
                 Work::RssPerIdle => memory::per_idle(settings, peer, backend),
-                Work::Swap if !swap::supports(peer.peer) => continue,
-                Work::Swap => swap::measure(settings, peer, backend),
+                Work::Swap(through) if !swap::supports(peer.peer, through) => continue,
+                Work::Swap(through) => swap::measure(settings, peer, backend, through),
                 Work::Rate { .. } => continue,
             };
             match measured {

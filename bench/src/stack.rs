@@ -44,6 +44,18 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(dir.join(name))
 }
 
+/// The command that starts `pancake-control dev`, all of its state in `state`.
+///
+/// # Errors
+/// When the program cannot be found or the directory cannot be made.
+pub fn control_command(listen: SocketAddr, services: &Path, state: &Path) -> Result<Command> {
+    fs::create_dir_all(state)?;
+    let mut command = Command::new(program("pancake-control")?);
+    command.arg("dev").arg("--listen").arg(listen.to_string());
+    command.arg("--services").arg(services).arg("--data-dir").arg(state);
+    Ok(command)
+}
+
 /// A running `pancake-proxy`.
 #[derive(Debug)]
 pub struct Proxy {

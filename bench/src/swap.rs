@@ -1,7 +1,9 @@
-//! Routes swapped under load: a Traefik dynamic file with 10,000 routers is rewritten over and over, each rewrite is
-//! waited for, and every request is counted.
+//! Routes swapped under load: a file with 10,000 routers is rewritten over and over, each rewrite is waited for, and
+//! every request is counted. The file is a Traefik dynamic file of the proxy, or the services file of the control plane.
 
-use std::fmt::Write as _;
+/// What the files say.
+pub mod texts;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,10 +18,9 @@ use crate::load::{self, Plan, Tally};
 use crate::peers::{Peer, traefik_static};
 use crate::process::{self, Process};
 use crate::run::{Installed, START, Settings, pinned};
-use crate::scenario::Sample;
+use crate::scenario::{Sample, Through};
+use crate::stack;
 
-/// Routers in the file.
-pub const ROUTERS: usize = 10_000;
 /// Requests per second of the load, over [`CONNECTIONS`]; low enough that the proxy is not busy with the load alone.
 const RATE: f64 = 1_000.0;
 const CONNECTIONS: usize = 16;
@@ -28,45 +29,55 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Longest wait until a rewrite serves.
 const APPLY: Duration = Duration::from_secs(30);
 
-/// Whether the peer reads Traefik's dynamic file.
-pub fn supports(peer: Peer) -> bool {
-    matches!(peer, Peer::Pancake | Peer::Traefik)
+/// Whether the peer reads that kind of file.
+pub fn supports(peer: Peer, through: Through) -> bool {
+    peer == Peer::Pancake || peer == Peer::Traefik && through == Through::File
 }
 
 /// Measures p99 without swaps and with swaps, for twice the time of a rate measurement each; void if a request failed.
 ///
 /// # Errors
 /// When the peer does not start or a rewrite is not served within 30 s.
-pub fn measure(settings: &Settings, peer: &Installed, backend: SocketAddr) -> Result<Sample> {
+pub fn measure(
+    settings: &Settings,
+    peer: &Installed,
+    backend: SocketAddr,
+    through: Through,
+) -> Result<Sample> {
     let listen = process::free_addr()?;
     let dir = settings.dir.join(format!("swap-{}-{}", peer.peer.name(), listen.port()));
-    fs::create_dir_all(&dir)?;
-    let file = dir.join("dynamic.yml");
-    fs::write(&file, dynamic(backend, 0))?;
-    let mut process = start(settings, peer, &dir, &file, listen)?;
+    // In a directory of its own: it is watched.
+    let file = dir.join("watched").join("routes.yml");
+    fs::create_dir_all(dir.join("watched"))?;
+    let text = |version| match through {
+        Through::File => texts::dynamic(backend, version),
+        Through::Control => texts::services(backend, version),
+    };
+    fs::write(&file, text(0))?;
+    let (config, _control) = match through {
+        Through::File => (traefik_static(listen, &file, None), None),
+        Through::Control => {
+            let (control, endpoint) = start_control(settings, &dir, &file)?;
+            (texts::controlled(listen, &endpoint, &dir), Some(control))
+        }
+    };
+    let mut process = start(settings, peer, &dir, &config)?;
     process.wait_listening(listen, START)?;
-    process::wait_until("the first file serves", APPLY, || serves(listen, 0))?;
+    process::wait_until("the first file serves", APPLY, || serves(listen, 0))
+        .with_context(|| format!("the log ends with {:?}", process.output().lines().last()))?;
 
     let mut plan = Plan::new(listen, "load.test", "/128", settings.time * 2);
     (plan.rate, plan.connections) = (Some(RATE), CONNECTIONS);
     // Warm-up, so that the first figure does not carry the first connections.
     load::run(&Plan { duration: Duration::from_millis(500), ..plan.clone() }, &AtomicBool::new(false));
     let calm = load::run(&plan, &AtomicBool::new(false));
-    let (swapped, applied) = under_swaps(&plan, &file, backend)?;
+    let (swapped, applied) = under_swaps(&plan, &file, &[text(1), text(2)])?;
     Ok(judge(peer, &calm, &swapped, &applied))
 }
 
-fn start(
-    settings: &Settings,
-    peer: &Installed,
-    dir: &Path,
-    file: &Path,
-    listen: SocketAddr,
-) -> Result<Process> {
-    let text = traefik_static(listen, file, None);
-    // Beside the watched directory, not in it.
-    let fixed = settings.dir.join(format!("swap-{}-{}.yml", peer.peer.name(), listen.port()));
-    fs::write(&fixed, text)?;
+fn start(settings: &Settings, peer: &Installed, dir: &Path, config: &str) -> Result<Process> {
+    let fixed = dir.join("static.yml");
+    fs::write(&fixed, config)?;
     let mut command = Command::new(&peer.program);
     command.arg(format!("--configFile={}", fixed.display())).current_dir(dir);
     if peer.peer == Peer::Pancake {
@@ -77,9 +88,17 @@ fn start(
     Process::start(pinned(settings.proxy_core, &command), &dir.join("log"))
 }
 
+/// The control plane shares the core of the load, not that of the proxy.
+fn start_control(settings: &Settings, dir: &Path, services: &Path) -> Result<(Process, String)> {
+    let listen = process::free_addr()?;
+    let command = stack::control_command(listen, services, &dir.join("control"))?;
+    let mut control = Process::start(pinned(settings.load_core, &command), &dir.join("control.log"))?;
+    control.wait_listening(listen, START)?;
+    Ok((control, format!("http://{listen}")))
+}
+
 /// Rewrites the file as long as the load runs; returns the load's tally and how long each rewrite took to serve.
-fn under_swaps(plan: &Plan, file: &Path, backend: SocketAddr) -> Result<(Tally, Vec<Duration>)> {
-    let texts = [dynamic(backend, 1), dynamic(backend, 2)];
+fn under_swaps(plan: &Plan, file: &Path, texts: &[String; 2]) -> Result<(Tally, Vec<Duration>)> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let load = scope.spawn(|| {
@@ -145,27 +164,4 @@ fn replace(file: &Path, text: &str) -> Result<()> {
     beside.set_extension("new");
     fs::write(&beside, text).with_context(|| format!("cannot write {}", beside.display()))?;
     fs::rename(&beside, file).with_context(|| format!("cannot replace {}", file.display()))
-}
-
-/// The file: [`ROUTERS`] routers on distinct hosts, one for the load, and one that only this version has.
-fn dynamic(backend: SocketAddr, version: usize) -> String {
-    let mut text = String::from("http:\n  routers:\n");
-    for i in 0..ROUTERS {
-        // Every version moves each router to another service, so that nothing stays the same by accident.
-        let service = (i + version) % 10;
-        let _ =
-            write!(text, "    r{i}:\n      rule: \"Host(`h{i}.example.test`)\"\n      service: s{service}\n");
-    }
-    let _ = write!(
-        text,
-        "    load:\n      rule: \"Host(`load.test`)\"\n      service: load\n    marker:\n      \
-         rule: \"Host(`marker.test`) && Path(`/version/{version}`)\"\n      service: load\n  services:\n"
-    );
-    for service in (0..10).map(|i| format!("s{i}")).chain(["load".to_owned()]) {
-        let _ = write!(
-            text,
-            "    {service}:\n      loadBalancer:\n        servers:\n          - url: \"http://{backend}\"\n"
-        );
-    }
-    text
 }

@@ -11,7 +11,7 @@ const BAR: f64 = 18.0;
 const GAP: f64 = 6.0;
 const TITLE: f64 = 44.0;
 /// Room right of the longest bar for its figure.
-const FIGURE: f64 = 170.0;
+const FIGURE: f64 = 190.0;
 
 /// Draws the scenarios that ran.
 pub fn svg(run: &Run) -> String {
