@@ -143,3 +143,76 @@ fn changes<'a, T: PartialEq, K: Eq + std::hash::Hash + Copy>(
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{LoadBalancer, Router, Server, Service};
+
+    fn with(routers: usize, servers: usize) -> Snapshot {
+        let servers = (0..servers).map(|i| Server::new(format!("http://10.0.0.{i}"))).collect();
+        let kind = ServiceKind::LoadBalancer(LoadBalancer { servers, ..LoadBalancer::default() });
+        Snapshot {
+            version: 1,
+            routers: (0..routers).map(|i| Router { name: format!("r{i}"), ..Router::default() }).collect(),
+            services: vec![Service { name: "s".into(), kind }],
+            servers_transports: vec![],
+        }
+    }
+
+    #[test]
+    fn names_what_was_added_removed_and_changed() {
+        let old = with(3, 2);
+        let mut new = with(3, 2);
+        new.version = 2;
+        assert!(diff(&old, &new).is_empty());
+        new.routers[0].name = "new".into();
+        new.routers[1].priority = 3;
+        let ServiceKind::LoadBalancer(balancer) = &mut new.services[0].kind;
+        balancer.servers[1].draining = true;
+        let diff = diff(&old, &new);
+        assert_eq!(diff.routers.added_names, ["new"]);
+        assert_eq!(diff.routers.removed_names, ["r0"]);
+        assert_eq!(diff.routers.changed_names, ["r1"]);
+        assert_eq!(diff.services.changed_names, ["s"]);
+        assert_eq!(diff.servers.changed_names, ["s http://10.0.0.1"]);
+        assert!(!diff.is_empty() && !diff.collapses());
+    }
+
+    #[test]
+    fn lists_of_names_are_bounded_and_counts_are_not() {
+        let diff = diff(&Snapshot::default(), &with(10_000, 0));
+        assert_eq!((diff.routers.added, diff.routers.added_names.len()), (10_000, MAX_DIFF_NAMES));
+    }
+
+    #[test]
+    fn nothing_left_and_hardly_anything_left_is_a_collapse() {
+        for (old, new, collapses) in [
+            (with(1, 1), Snapshot::default(), true),
+            (with(1, 1), with(0, 1), true),
+            (with(1, 1), with(1, 0), true),
+            (with(7, 1), with(1, 1), false),
+            (with(8, 1), with(2, 1), true),
+            (with(8, 1), with(3, 1), false),
+            (with(3, 100), with(3, 25), true),
+            (with(0, 0), with(0, 0), false),
+            (Snapshot::default(), with(5, 5), false),
+            (with(5, 5), with(50, 50), false),
+        ] {
+            assert_eq!(
+                diff(&old, &new).collapses(),
+                collapses,
+                "{} to {}",
+                old.routers.len(),
+                new.routers.len()
+            );
+        }
+    }
+
+    #[test]
+    fn replacing_everything_is_no_collapse() {
+        let mut new = with(20, 1);
+        new.routers.iter_mut().for_each(|router| router.name.push('x'));
+        assert!(!diff(&with(20, 1), &new).collapses());
+    }
+}

@@ -207,3 +207,6 @@ fn outcome(entry_point: &str, known: bool, chosen: Option<&Chosen>) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,65 @@ pub trait Request {
     fn client_ip(&self) -> IpAddr;
 }
 
+/// A request that owns its parts: for explanations and tests. Sessions have their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnedRequest {
+    /// See [`Request::method`].
+    pub method: String,
+    /// See [`Request::host`]; what is set here must already be in that form.
+    pub host: String,
+    /// See [`Request::path`].
+    pub path: String,
+    /// See [`Request::query`].
+    pub query: String,
+    /// Names and values in the order of the request.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// See [`Request::client_ip`].
+    pub client_ip: IpAddr,
+}
+
+impl OwnedRequest {
+    /// `GET http://host/target` from 127.0.0.1 without headers. `host` loses its case and trailing dot; `target` is a
+    /// path in routing form and perhaps a query.
+    pub fn get(host: &str, target: &str) -> OwnedRequest {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        OwnedRequest {
+            method: "GET".into(),
+            host: host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(),
+            path: path.into(),
+            query: query.into(),
+            headers: Vec::new(),
+            client_ip: IpAddr::from([127, 0, 0, 1]),
+        }
+    }
+}
+
+impl Request for OwnedRequest {
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn query(&self) -> &str {
+        &self.query
+    }
+
+    fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.headers.iter().any(|(known, value)| known.eq_ignore_ascii_case(name) && visit(value))
+    }
+
+    fn client_ip(&self) -> IpAddr {
+        self.client_ip
+    }
+}
+
 /// An entry point's number: its place in the list of names that the table was compiled with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EntryPointId(pub u16);

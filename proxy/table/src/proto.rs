@@ -20,3 +20,6 @@ pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "
 
 /// Bytes of one encoded message that a peer should accept (the decoder's own limit is the caller's to set).
 pub const MAX_MESSAGE_BYTES: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -50,12 +50,15 @@ struct Bucket {
     paths: Option<Box<Paths>>,
 }
 
+/// Rules by a path or the start of one.
+type ByPath = HashMap<Box<str>, Vec<Candidate>>;
+
 /// Rules of a bucket by path.
 #[derive(Debug, Default)]
 struct Paths {
-    exact: HashMap<Box<str>, Vec<Candidate>>,
+    exact: ByPath,
     /// By length of the prefix.
-    prefixes: Vec<(usize, HashMap<Box<str>, Vec<Candidate>>)>,
+    prefixes: Vec<(usize, ByPath)>,
 }
 
 #[derive(Clone, Copy, Debug)]
