@@ -14,6 +14,8 @@ const REGISTER_RING_FDS: u32 = 20;
 const UNREGISTER_RING_FDS: u32 = 21;
 /// `IORING_ENTER_REGISTERED_RING`.
 const ENTER_REGISTERED: u32 = 1 << 4;
+/// `IORING_ENTER_NO_IOWAIT`: a worker that waits for connections is idle, not waiting for a disk.
+const ENTER_NO_IOWAIT: u32 = 1 << 7;
 
 /// `struct io_uring_rsrc_update`.
 #[repr(C)]
@@ -38,6 +40,8 @@ pub(super) struct Uring {
     backlog: VecDeque<squeue::Entry>,
     /// The ring's index among the registered ones: saves the kernel a descriptor look-up per entry.
     registered: Option<u32>,
+    /// Flags of every entry.
+    enter_flags: u32,
 }
 
 impl Uring {
@@ -55,7 +59,14 @@ impl Uring {
             .setup_cqsize(options.ring_entries * Options::CQ_FACTOR)
             .build(options.ring_entries)?;
         let registered = register(ring.as_raw_fd());
-        Ok(Uring { ring, backlog: VecDeque::new(), registered })
+        let mut enter_flags = EnterFlags::GETEVENTS.bits();
+        if registered.is_some() {
+            enter_flags |= ENTER_REGISTERED;
+        }
+        if ring.params().is_feature_no_iowait() {
+            enter_flags |= ENTER_NO_IOWAIT;
+        }
+        Ok(Uring { ring, backlog: VecDeque::new(), registered, enter_flags })
     }
 
     pub(super) fn inner(&self) -> &IoUring {
@@ -127,11 +138,8 @@ impl Uring {
     /// The system call. It always lets the kernel do the work that it deferred.
     fn submit(&mut self, timeout: Option<Duration>, wait: bool) -> io::Result<()> {
         let queued = self.ring.submission().len();
-        let (fd, registered) = match self.registered {
-            Some(index) => (index as RawFd, ENTER_REGISTERED),
-            None => (self.ring.as_raw_fd(), 0),
-        };
-        let mut flags = EnterFlags::GETEVENTS.bits() | registered;
+        let fd = self.registered.map_or(self.ring.as_raw_fd(), |index| index as RawFd);
+        let mut flags = self.enter_flags;
         let timespec = timeout.map(types::Timespec::from);
         let mut args = types::SubmitArgs::new();
         if let Some(timespec) = &timespec {
