@@ -2,7 +2,8 @@
 //!
 //! What it does not do: convert between these types and the model; that is the server's and the client's work.
 
-/// `pancake.control.v1`: instances, drains, routes, explanations, events.
+/// `pancake.control.v1`: instances, drains, routes, explanations, events. Messages serialize to JSON with camelCase
+/// names, in the form that the HTTP API and the command line show.
 pub mod control {
     #![allow(missing_docs, clippy::doc_markdown, clippy::large_enum_variant)]
     tonic::include_proto!("pancake.control.v1");
@@ -15,11 +16,11 @@ pub mod routing {
     tonic::include_proto!("pancake.routing.v1");
 }
 
-/// Encoded descriptors of both contracts, for gRPC reflection.
-pub const FILE_DESCRIPTOR_SETS: [&[u8]; 2] = [
-    include_bytes!(concat!(env!("OUT_DIR"), "/control.bin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/routing.bin")),
-];
+/// How JSON shows enums.
+pub mod json;
+
+/// The encoded descriptor of `pancake.control.v1`, for gRPC reflection.
+pub const CONTROL_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/control.bin"));
 
 /// Bytes of one `pancake.control.v1` request; a larger one is refused before it is read.
 pub const MAX_CONTROL_REQUEST: usize = 1 << 20;
@@ -29,9 +30,6 @@ pub const MAX_CONTROL_RESPONSE: usize = 64 << 20;
 
 /// Bytes of one message of a proxy on the routing stream (a Nack lists every problem).
 pub const MAX_PROXY_MESSAGE: usize = 4 << 20;
-
-/// Bytes of one encoded snapshot; the publisher holds back a larger one.
-pub const MAX_SNAPSHOT: usize = 256 << 20;
 
 /// Where the control plane listens unless told otherwise.
 pub const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:7700";
