@@ -304,3 +304,33 @@ proptest::proptest! {
         }
     }
 }
+
+/// One byte of the sample changed, taken out or doubled.
+fn mutated(text: &str, at: usize, how: u8) -> String {
+    let mut chars: Vec<char> = text.chars().collect();
+    let at = at % chars.len();
+    match how {
+        0 => {
+            chars.remove(at);
+        }
+        1 => chars.insert(at, chars[at]),
+        2 => chars.truncate(at),
+        other => chars[at] = char::from(other),
+    }
+    chars.into_iter().collect()
+}
+
+proptest::proptest! {
+    #[test]
+    fn never_panics_on_a_damaged_file(at in 0usize..100_000, how in 0u8..128, toml: bool) {
+        let (name, text, format) = match toml {
+            true => ("d.toml", include_str!("../../../samples/dynamic.toml"), Format::Toml),
+            false => ("d.yml", include_str!("../../../samples/dynamic.yml"), Format::Yaml),
+        };
+        let text = mutated(text, at, how);
+        let loaded = read(&[File { name, text: &text, format }]);
+        for problem in &loaded.problems {
+            proptest::prop_assert!(problem.span.line as usize <= text.lines().count() + 1);
+        }
+    }
+}
