@@ -55,6 +55,11 @@ impl Sink {
         (value, self.count() == before)
     }
 
+    /// Whether further problems are only counted.
+    pub fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= MAX_PROBLEMS
+    }
+
     fn count(&self) -> usize {
         let problems = self.problems.borrow();
         problems.iter().filter(|problem| problem.scope != Scope::Note).count() + *self.more.borrow()
@@ -310,7 +315,8 @@ impl<'n, 's> Fields<'n, 's> {
             }
             let section = if self.path.is_empty() { String::new() } else { format!(" in {}", self.path) };
             let message = format!("unknown key {}{section}", quote(&entry.key));
-            let suggestion = nearest(&entry.key, known.iter().copied());
+            let full = self.sink.is_full();
+            let suggestion = nearest(&entry.key, known.iter().copied().filter(|_| !full));
             let mut problem = Problem::new(entry.span.clone(), message).suggest(suggestion.map(quote));
             if suggestion.is_none() {
                 problem = problem.expected(one_of(known.iter().copied()));

@@ -17,6 +17,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     for candidate in candidates {
         let other: Vec<char> = candidate.to_lowercase().chars().take(MAX_WORD + 1).collect();
         let allowed = (word.len().max(other.len()) / 3).max(1);
+        if word.len().abs_diff(other.len()) > allowed && !other.starts_with(&word) {
+            continue;
+        }
         let prefix = word.len() >= 4 && other.starts_with(&word);
         let edits = if prefix { 1 } else { edits(&word, &other) };
         if edits <= allowed && best.is_none_or(|(least, _)| edits < least) {

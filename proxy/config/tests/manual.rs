@@ -114,7 +114,9 @@ fn the_help_text_shows_flags_that_exist() {
             .replace("HOST:PORT", "127.0.0.1:7700")
             .replace("common|json", "json")
             .replace("=N", "=2");
-        let Ok(Invocation::Run(run)) = args::parse(&[word.clone()], &[]) else { panic!("{word}") };
+        let Ok(Invocation::Run(run)) = args::parse(std::slice::from_ref(&word), &[]) else {
+            panic!("{word}")
+        };
         let problems = static_config::read(None, &run.overlay).err().unwrap_or_default();
         let unknown: Vec<_> = problems.iter().filter(|p| !p.message.contains("is missing")).collect();
         assert!(unknown.is_empty(), "{word}: {unknown:?}");

@@ -160,3 +160,12 @@ proptest::proptest! {
         let _ = toml(&text);
     }
 }
+
+#[test]
+fn columns_count_characters_in_long_lines() {
+    let text = format!("a = [{}] # é\nbé = 1", "'é', ".repeat(2000));
+    let problems = printed(toml(&text));
+    assert!(problems.starts_with("a.toml:2:"), "{problems}");
+    let root = toml(&text[..text.find('#').unwrap()]).unwrap();
+    assert_eq!(at(&root, &["a", "1999"]).span.to_string(), format!("a.toml:1:{}", 6 + 1999 * 5));
+}

@@ -9,12 +9,15 @@ use ::toml::de::{DeTable, DeValue};
 use super::{Entry, MAX_DEPTH, MAX_NODES, Node, Scalar, Value};
 use crate::problem::{Problem, Span};
 
+/// Bytes between two counts of characters.
+const BLOCK: usize = 1024;
 /// Most syntax errors that are reported.
 const MAX_ERRORS: usize = 100;
 
 /// Reads one document; all syntax errors at once.
 pub(super) fn parse(source: &Arc<str>, text: &str) -> Result<Node, Vec<Problem>> {
-    let mut reader = Reader { source: source.clone(), text, line_starts: line_starts(text), nodes: 0 };
+    let (line_starts, chars_before) = (line_starts(text), chars_before(text));
+    let mut reader = Reader { source: source.clone(), text, line_starts, chars_before, nodes: 0 };
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problem = |error: &::toml::de::Error| {
@@ -32,17 +35,24 @@ struct Reader<'t> {
     source: Arc<str>,
     text: &'t str,
     line_starts: Vec<usize>,
+    /// How many characters start before each block of [`BLOCK`] bytes.
+    chars_before: Vec<usize>,
     nodes: usize,
 }
 
 impl Reader<'_> {
     fn place(&self, byte: usize) -> Span {
         let line = self.line_starts.partition_point(|start| *start <= byte).max(1);
-        let start = self.line_starts[line - 1];
-        let end = byte.min(self.text.len());
-        let column = self.text.get(start..end).map_or(1, |head| head.chars().count() + 1);
+        let column = self.chars(byte) - self.chars(self.line_starts[line - 1]) + 1;
         let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Span::new(&self.source, narrow(line), narrow(column))
+    }
+
+    /// How many characters start before `byte`; takes no longer in a long line.
+    fn chars(&self, byte: usize) -> usize {
+        let byte = byte.min(self.text.len());
+        let block = byte / BLOCK;
+        self.chars_before[block] + count_chars(&self.text.as_bytes()[block * BLOCK..byte])
     }
 
     fn table(&mut self, table: &DeTable<'_>, span: Span, depth: usize) -> Result<Node, Problem> {
@@ -99,6 +109,20 @@ impl Reader<'_> {
             written.len() == text.len() + 2 * quotes && written.get(quotes..quotes + text.len()) == Some(text)
         })
     }
+}
+
+fn chars_before(text: &str) -> Vec<usize> {
+    let mut before = 0;
+    let blocks = text.as_bytes().chunks(BLOCK).map(|block| {
+        before += count_chars(block);
+        before
+    });
+    std::iter::once(0).chain(blocks).collect()
+}
+
+/// Bytes that start a character.
+fn count_chars(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| (**byte as i8) >= -0x40).count()
 }
 
 fn line_starts(text: &str) -> Vec<usize> {

@@ -3,7 +3,7 @@
 //! Aliases are copied in, within the limit of nodes; merge keys (`<<`) give way to keys that are written out.
 //! Tags are not looked at, except that `!!str` keeps `null` from meaning nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as YamlSpan, Tag};
@@ -145,8 +145,9 @@ impl Builder {
             Items::List(items) => Value::List(items),
             Items::Map { mut entries, merges, .. } => {
                 duplicates(&entries, &mut self.problems);
-                for merge in merges {
-                    merge_into(&mut entries, merge)?;
+                if !merges.is_empty() {
+                    let mut known = entries.iter().map(|entry| entry.key.clone()).collect();
+                    merges.into_iter().try_for_each(|merge| merge_into(&mut entries, &mut known, merge))?;
                 }
                 Value::Map(entries)
             }
@@ -197,24 +198,20 @@ impl Builder {
     }
 }
 
-/// Adds the entries of a merged mapping (or of several) that are not there yet.
-fn merge_into(entries: &mut Vec<Entry>, merge: Node) -> Result<(), Problem> {
+/// Adds the entries of a merged mapping (or of several) that are not `known` yet.
+fn merge_into(entries: &mut Vec<Entry>, known: &mut HashSet<String>, merge: Node) -> Result<(), Problem> {
+    let not_a_mapping =
+        |span| Problem::new(span, "merged is not a mapping").expected("an alias of a mapping");
     match merge.value {
         Value::Map(merged) => {
-            let mut known: std::collections::HashSet<String> =
-                entries.iter().map(|entry| entry.key.clone()).collect();
-            for entry in merged {
-                if known.insert(entry.key.clone()) {
-                    entries.push(entry);
-                }
-            }
+            entries.extend(merged.into_iter().filter(|entry| known.insert(entry.key.clone())));
             Ok(())
         }
         Value::List(items) => items.into_iter().try_for_each(|item| match item.value {
-            Value::Map(_) => merge_into(entries, item),
-            _ => Err(Problem::new(item.span, "merged is not a mapping").expected("an alias of a mapping")),
+            Value::Map(_) => merge_into(entries, known, item),
+            _ => Err(not_a_mapping(item.span)),
         }),
-        _ => Err(Problem::new(merge.span, "merged is not a mapping").expected("an alias of a mapping")),
+        _ => Err(not_a_mapping(merge.span)),
     }
 }
 

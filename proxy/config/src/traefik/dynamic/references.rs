@@ -10,12 +10,16 @@ use crate::suggest::nearest;
 use crate::tree::{Node, Value, quote};
 use pancake_table::snapshot::ServiceKind;
 
+/// Names that are looked for among all that are there, to say which was probably meant.
+const MAX_SUGGESTIONS: usize = 20;
+
 /// Marks as unsound what names something that is not there or not sound; transports, services, routers in turn.
 pub(super) fn resolve(objects: &mut Objects, sink: &Sink) {
+    let mut suggestions = MAX_SUGGESTIONS;
     for (name, service) in &mut objects.services {
         let ServiceKind::LoadBalancer(balancer) = &service.value.kind;
         let Some(transport) = &balancer.servers_transport else { continue };
-        if let Some(message) = fault(transport, "servers transport", &objects.transports) {
+        if let Some(message) = fault(transport, "servers transport", &objects.transports, &mut suggestions) {
             let span = find(&service.node, &["loadBalancer", "serversTransport"], None);
             push(sink, format!("service {name}"), span, message);
             service.sound = false;
@@ -32,14 +36,16 @@ pub(super) fn resolve(objects: &mut Objects, sink: &Sink) {
             if let Some(kind) = known {
                 let text = format!("not supported yet: the middleware {} is a {kind}", quote(middleware));
                 report(span(), Fault { message: text, suggestion: None });
-            } else if let Some(message) = fault(middleware, "middleware", &objects.middlewares) {
+            } else if let Some(message) =
+                fault(middleware, "middleware", &objects.middlewares, &mut suggestions)
+            {
                 report(span(), message);
             }
         }
         if router.value.service.is_empty() {
             continue;
         }
-        if let Some(message) = fault(&router.value.service, "service", &objects.services) {
+        if let Some(message) = fault(&router.value.service, "service", &objects.services, &mut suggestions) {
             report(find(&router.node, &["service"], None), message);
         }
     }
@@ -50,8 +56,8 @@ struct Fault {
     suggestion: Option<String>,
 }
 
-/// Why `name` cannot be used, if it cannot.
-fn fault<T>(name: &str, kind: &str, known: &Kind<T>) -> Option<Fault> {
+/// Why `name` cannot be used, if it cannot. `suggestions` counts down.
+fn fault<T>(name: &str, kind: &str, known: &Kind<T>, suggestions: &mut usize) -> Option<Fault> {
     let own = name.strip_suffix(PROVIDER)?.strip_suffix('@')?;
     match known.get(name) {
         Some(object) if object.sound => None,
@@ -62,7 +68,8 @@ fn fault<T>(name: &str, kind: &str, known: &Kind<T>) -> Option<Fault> {
         None => {
             let strip = |name: &'_ str| name.len() - PROVIDER.len() - 1;
             let names = known.keys().map(|name| &name[..strip(name)]);
-            let suggestion = nearest(own, names).map(quote);
+            let suggestion = if *suggestions > 0 { nearest(own, names).map(quote) } else { None };
+            *suggestions = suggestions.saturating_sub(1);
             Some(Fault { message: format!("the {kind} {} does not exist", quote(name)), suggestion })
         }
     }

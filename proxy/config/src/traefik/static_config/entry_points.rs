@@ -9,6 +9,8 @@ use crate::network::IpNetwork;
 use crate::problem::Problem;
 use crate::tree::quote;
 
+/// Most entry points of a process.
+pub const MAX_ENTRY_POINTS: usize = 256;
 /// Most bytes of request headers that can be asked for.
 const MAX_HEADER_BYTES: usize = 16 * 1024 * 1024;
 /// Go's `http.DefaultMaxHeaderBytes`.
@@ -164,6 +166,11 @@ pub(super) fn read(root: &Fields<'_, '_>) -> Vec<EntryPoint> {
     let sink = root.sink();
     let mut entry_points: Vec<EntryPoint> = Vec::new();
     for entry in root.names("entryPoints") {
+        if entry_points.len() == MAX_ENTRY_POINTS {
+            let message = format!("more than {MAX_ENTRY_POINTS} entry points");
+            sink.push(Problem::new(entry.span.clone(), message));
+            break;
+        }
         let path = join("entryPoints", &entry.key);
         let (entry_point, reuse_port) =
             sink.section(&entry.value, &path, |fields| entry_point(&entry.key, fields));
