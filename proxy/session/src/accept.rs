@@ -20,11 +20,11 @@ pub async fn serve<E: Engine>(worker: Rc<Worker<E>>, listener: E::Listener, entr
     loop {
         let accepted = {
             let mut accept = pin!(listener.accept());
-            poll_fn(|cx| {
-                if worker.is_draining() {
-                    return Poll::Ready(None);
-                }
-                accept.as_mut().poll(cx).map(Some)
+            poll_fn(|cx| match accept.as_mut().poll(cx) {
+                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                // What the kernel has accepted already is still served; then the listener closes.
+                Poll::Pending if worker.is_draining() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
             })
             .await
         };

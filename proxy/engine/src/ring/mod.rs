@@ -67,7 +67,7 @@ pub fn run<F: Future<Output = ()> + 'static>(
 
 /// Sets up a ring and its buffer rings as `run` would, and tears them down.
 pub(crate) fn try_setup(options: &Options) -> io::Result<()> {
-    turn::groups(&setup::Uring::new(options)?, options).map(drop)
+    turn::small_group(&setup::Uring::new(options)?, options).map(drop)
 }
 
 /// Ends the engine in order, however `run` ends.
@@ -87,7 +87,7 @@ impl Drop for Running {
 impl Ring {
     /// Receive slots that sessions hold now, small and bulk.
     pub fn slots_held(&self) -> (usize, usize) {
-        (self.0.small.borrow().pool.held(), self.0.bulk.borrow().pool.held())
+        (self.0.small.borrow().pool.held(), self.0.bulk.pool.held())
     }
 }
 

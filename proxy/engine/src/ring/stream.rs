@@ -8,7 +8,7 @@ use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use io_uring::{cqueue, opcode, squeue, types};
+use io_uring::{cqueue, opcode, types};
 
 use super::op::Sending;
 use super::turn::{Core, Queued, kind};
@@ -19,6 +19,8 @@ use crate::worker::Waits;
 
 /// Buffers that wait in the engine for a call of `recv` before the receive is disarmed.
 const QUEUED_MAX: u32 = 4;
+/// Bulk receives that may succeed in a row before other tasks get their turn.
+const BULK_RUN: u8 = 8;
 const NIL: u32 = u32::MAX;
 
 /// Which receive is in flight.
@@ -27,7 +29,8 @@ enum Armed {
     No,
     /// Multishot, into small slots.
     Small,
-    /// One-shot, into a bulk slot.
+    /// A wait for bytes, which are then received by a plain call into a bulk slot. In the middle of a large body
+    /// the bytes are usually there already; then there is nothing to wait for, and the slot used last is used again.
     Bulk,
 }
 
@@ -44,6 +47,8 @@ pub(super) struct Conn {
     cancelling: bool,
     /// Noted as one that found no slot.
     starving: bool,
+    /// Bulk receives since the stream last waited.
+    run: u8,
 }
 
 /// What an idle stream costs here, beside its handle and one timer.
@@ -78,6 +83,7 @@ impl RingStream {
             armed: Armed::No,
             cancelling: false,
             starving: false,
+            run: 0,
         });
         RingStream { core, key, fd: fd.into_raw_fd(), peer, local: Cell::new(None) }
     }
@@ -103,7 +109,11 @@ impl RingStream {
         match (conn.armed, want) {
             (Armed::No, _) if conn.starving => {}
             (Armed::No, Want::Some) => self.arm_small(conn),
-            (Armed::No, Want::Bulk) => self.arm_bulk(conn),
+            (Armed::No, Want::Bulk) => {
+                if let Some(received) = self.recv_bulk(conn, cx) {
+                    return Poll::Ready(received);
+                }
+            }
             // The large slots can only be had once the small ones are out of the way.
             (Armed::Small, Want::Bulk) if !conn.cancelling => {
                 conn.cancelling = true;
@@ -122,16 +132,42 @@ impl RingStream {
         unsafe { self.core.start(recv, kind::RECV_SMALL | self.key) };
     }
 
-    fn arm_bulk(&self, conn: &mut Conn) {
-        conn.armed = Armed::Bulk;
-        let bulk = self.core.bulk.borrow();
-        let len = bulk.pool.slot_bytes() as u32;
-        let recv =
-            opcode::Recv::new(types::Fd(self.fd), std::ptr::null_mut(), len).buf_group(bulk.id).build();
-        // SAFETY: as for the small slots.
-        unsafe {
-            self.core.start(recv.flags(squeue::Flags::BUFFER_SELECT), kind::RECV_BULK | self.key);
+    /// Receives into a bulk slot if bytes are there, else waits for them.
+    fn recv_bulk(&self, conn: &mut Conn, cx: &Context<'_>) -> Option<io::Result<Buf>> {
+        let core = &*self.core;
+        conn.run += 1;
+        if conn.run > BULK_RUN {
+            conn.run = 0;
+            cx.waker().wake_by_ref();
+            return None;
         }
+        let Some(id) = core.bulk.take() else {
+            conn.starving = true;
+            core.bulk.wait(self.key);
+            return None;
+        };
+        let room = core.bulk.pool.slot_bytes();
+        // SAFETY: the slot is free: nobody reads it, and it has `room` bytes.
+        match unsafe { socket::recv(self.fd, core.bulk.pool.slot_ptr(id), room) } {
+            Ok(n) if n > 0 => return Some(Ok(core.bulk.pool.adopt(id, n))),
+            Ok(_) => conn.end = Some(0),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                core.bulk.put_back(id);
+                conn.run = 0;
+                conn.armed = Armed::Bulk;
+                let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+                let wait = opcode::PollAdd::new(types::Fd(self.fd), events).build();
+                // SAFETY: points at nothing.
+                unsafe { core.start(wait, kind::RECV_BULK | self.key) };
+                return None;
+            }
+            Err(e) => conn.end = Some(e.raw_os_error().unwrap_or(libc::EIO) as u16),
+        }
+        core.bulk.put_back(id);
+        Some(match conn.end {
+            Some(0) | None => Ok(Buf::empty()),
+            Some(error) => Err(io::Error::from_raw_os_error(error.into())),
+        })
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -141,11 +177,10 @@ impl RingStream {
 }
 
 impl Core {
-    /// Bytes, or the end of a receive.
+    /// Bytes in a small slot, or the end of such a receive.
     pub(super) fn received(&self, user_data: u64, result: i32, flags: u32) {
         let key = kind::key(user_data);
-        let small = kind::of(user_data) == kind::RECV_SMALL;
-        let group = if small { &self.small } else { &self.bulk };
+        let group = &self.small;
         // A slot is accounted for, and goes back if its stream is gone.
         let slot = cqueue::buffer_select(flags);
         let buf = slot.and_then(|id| group.borrow_mut().received(id, result));
@@ -177,6 +212,14 @@ impl Core {
             (None, error) => conn.end = Some(error as u16),
         }
         conn.waits.wake_recv();
+    }
+
+    /// The wait of a bulk receive is over, one way or the other.
+    pub(super) fn readable(&self, key: u64) {
+        if let Some(conn) = self.conns.borrow_mut().get(key) {
+            (conn.armed, conn.cancelling) = (Armed::No, false);
+            conn.waits.wake_recv();
+        }
     }
 
     fn enqueue(&self, conn: &mut Conn, buf: Buf) {

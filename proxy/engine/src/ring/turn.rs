@@ -15,14 +15,14 @@ use super::setup::{Completion, Uring};
 use super::stream::Conn;
 use crate::buf::Buf;
 use crate::options::Options;
+use crate::slots::Slots;
 use crate::table::Table;
 use crate::worker::Worker;
 
 /// Completions copied out of the ring at a time.
 const BATCH: usize = 64;
-/// Slots that lie in the buffer rings at first: what is touched, and so resident, in a quiet worker.
+/// Slots that lie in the buffer ring at first: what is touched, and so resident, in a quiet worker.
 const SMALL_LYING: usize = 64;
-const BULK_LYING: usize = 8;
 /// How long the end of an engine waits for the kernel to let go of its memory.
 const END_PATIENCE: Duration = Duration::from_secs(2);
 /// One wait of it.
@@ -37,7 +37,7 @@ pub(super) mod kind {
     pub(in crate::ring) const ACCEPT: u64 = 2 << SHIFT;
     /// A multishot receive into small slots.
     pub(in crate::ring) const RECV_SMALL: u64 = 3 << SHIFT;
-    /// A one-shot receive into a bulk slot.
+    /// A wait for bytes that will be received into a bulk slot.
     pub(in crate::ring) const RECV_BULK: u64 = 4 << SHIFT;
     /// A send or a connect.
     pub(in crate::ring) const OP: u64 = 5 << SHIFT;
@@ -56,7 +56,7 @@ pub(super) struct Core {
     // The ring goes first: the kernel must know nothing of the memory below when that is freed.
     uring: RefCell<Uring>,
     pub(super) small: RefCell<Group>,
-    pub(super) bulk: RefCell<Group>,
+    pub(super) bulk: Slots,
     pub(super) worker: Rc<Worker>,
     pub(super) conns: RefCell<Table<Conn>>,
     pub(super) acceptors: RefCell<Table<Acceptor>>,
@@ -74,21 +74,19 @@ pub(super) struct Queued {
     pub(super) next: u32,
 }
 
-/// The two groups of receive slots.
-pub(super) fn groups(uring: &Uring, options: &Options) -> io::Result<(Group, Group)> {
-    let small = Group::new(uring, 0, (options.small_slots, options.small_slot_bytes), SMALL_LYING)?;
-    let bulk = Group::new(uring, 1, (options.bulk_slots, options.bulk_slot_bytes), BULK_LYING)?;
-    Ok((small, bulk))
+/// The group of small receive slots.
+pub(super) fn small_group(uring: &Uring, options: &Options) -> io::Result<Group> {
+    Group::new(uring, 0, (options.small_slots, options.small_slot_bytes), SMALL_LYING)
 }
 
 impl Core {
     pub(super) fn new(options: &Options) -> io::Result<Core> {
         let uring = Uring::new(options)?;
-        let (small, bulk) = groups(&uring, options)?;
+        let small = small_group(&uring, options)?;
         let core = Core {
             uring: RefCell::new(uring),
             small: RefCell::new(small),
-            bulk: RefCell::new(bulk),
+            bulk: Slots::new(options.bulk_slots, options.bulk_slot_bytes),
             worker: Rc::new(Worker::new()?),
             conns: RefCell::default(),
             acceptors: RefCell::default(),
@@ -150,8 +148,7 @@ impl Core {
         self.dispatch_all();
         self.worker.fire(|user_data| self.fire(user_data));
         if self.refill() {
-            self.serve(&self.small);
-            self.serve(&self.bulk);
+            self.serve();
         }
         self.worker.run_tasks();
         Ok(())
@@ -159,19 +156,18 @@ impl Core {
 
     /// Gives the kernel the slots that came back. Says whether a starving stream can be served.
     fn refill(&self) -> bool {
-        let (mut small, mut bulk) = (self.small.borrow_mut(), self.bulk.borrow_mut());
+        let mut small = self.small.borrow_mut();
         small.refill();
-        bulk.refill();
-        small.can_serve() || bulk.can_serve()
+        small.can_serve() || self.bulk.can_serve()
     }
 
-    fn serve(&self, group: &RefCell<Group>) {
+    fn serve(&self) {
         let mut conns = self.conns.borrow_mut();
-        for key in group.borrow_mut().serve() {
-            if let Some(conn) = conns.get(key) {
-                conn.fed();
-            }
-        }
+        let mut feed = |key| conns.get(key).map(|conn| conn.fed()).is_some();
+        self.small.borrow_mut().serve().for_each(|key| {
+            feed(key);
+        });
+        self.bulk.serve(feed);
     }
 
     fn dispatch_all(&self) {
@@ -195,7 +191,8 @@ impl Core {
             self.in_flight.set(self.in_flight.get() - 1);
         }
         match kind {
-            kind::RECV_SMALL | kind::RECV_BULK => self.received(user_data, result, flags),
+            kind::RECV_SMALL => self.received(user_data, result, flags),
+            kind::RECV_BULK => self.readable(kind::key(user_data)),
             kind::OP => self.op_completed(kind::key(user_data), result),
             kind::ACCEPT => self.accepted(kind::key(user_data), result, more),
             kind::BELL => {

@@ -60,11 +60,11 @@ async fn next_request<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<E::
         let received = {
             let idle = client.input.is_empty();
             let mut recv = pin!(client.stream.recv(Want::Some, until));
-            poll_fn(|cx| {
-                if idle && worker.is_draining() {
-                    return Poll::Ready(None);
-                }
-                recv.as_mut().poll(cx).map(Some)
+            poll_fn(|cx| match recv.as_mut().poll(cx) {
+                Poll::Ready(received) => Poll::Ready(Some(received)),
+                // A request that came before the drain is still served.
+                Poll::Pending if idle && worker.is_draining() => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
             })
             .await?
         };
