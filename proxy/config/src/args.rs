@@ -1,8 +1,8 @@
 //! The command line of `pancake-proxy`.
 //!
 //! Traefik's flags (`--entryPoints.web.address=:80`, in any case) and environment variables
-//! (`TRAEFIK_ENTRYPOINTS_WEB_ADDRESS`) become an [`Overlay`]; what they mean is found out by
-//! [`crate::traefik::static_config::read`], together with the file. Flags go over environment variables, both go
+//! (`TRAEFIK_ENTRYPOINTS_WEB_ADDRESS`) become an `Overlay`; what they mean is found out by
+//! `crate::traefik::static_config::read`, together with the file. Flags go over environment variables, both go
 //! over the file.
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! Tree to values: typed access that collects every problem.
 //!
-//! A reader asks a [`Fields`] for each key that it knows, by type; what nobody asked for is reported as unknown
+//! A reader asks a `Fields` for each key that it knows, by type; what nobody asked for is reported as unknown
 //! when the section ends. Values are text in the tree, so a number in quotes is a number, as in Traefik. A key
 //! without a value (`ping:`) counts as absent, as in Traefik. It never stops at the first problem.
 

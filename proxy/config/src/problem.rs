@@ -1,7 +1,7 @@
 //! What is wrong, where, what was expected, what was probably meant.
 //!
-//! A [`Problem`] prints as `file:line:column: what is wrong; expected …; did you mean …?` and tells by its
-//! [`Scope`] how much of the input it spoils. It does not decide what the process does about it.
+//! A `Problem` prints as `file:line:column: what is wrong; expected …; did you mean …?` and tells by its
+//! `Scope` how much of the input it spoils. It does not decide what the process does about it.
 
 use std::fmt;
 use std::sync::Arc;

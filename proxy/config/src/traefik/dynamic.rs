@@ -3,7 +3,7 @@
 //! All files of a provider are read as one. A problem with an object leaves out that object (and what needs it);
 //! a syntax error, or a key that is unknown at the top, spoils all: the caller then keeps what it has. Rules, URLs
 //! and references to other providers are not judged here: `pancake_table::check` does, and
-//! [`super::source_map`] finds the places for it.
+//! `super::source_map` finds the places for it.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Process settings: entry points, providers, logs, ….
 //!
-//! In: the static file and the settings of flags and environment over it. Out: [`Settings`] with Traefik's
+//! In: the static file and the settings of flags and environment over it. Out: `Settings` with Traefik's
 //! defaults, or every problem. It does not look at the machine: whether an address can be bound or a file
 //! exists is found out by whoever uses it.
 
