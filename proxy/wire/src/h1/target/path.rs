@@ -47,8 +47,8 @@ const fn is_reserved(byte: u8) -> bool {
 /// True if the result differs from `raw` and is in `out`, which is overwritten; false if `raw` is to be used as it is.
 ///
 /// # Errors
-/// [`Reject::BAD_PERCENT`], [`Reject::NUL_IN_PATH`], and [`Reject::BAD_TARGET`] for a path that is neither `*` nor starts with
-/// a slash.
+/// [`Reject::BAD_PERCENT`], [`Reject::NUL_IN_PATH`], [`Reject::BAD_TARGET`] for a path that is neither `*` nor starts with a
+/// slash, and [`Reject::BAD_TARGET_BYTE`] for bytes that [`super::parse`] leaves in no path.
 pub fn normalize(raw: &[u8], out: &mut Vec<u8>) -> Result<bool, Reject> {
     out.clear();
     if raw.iter().all(|byte| CLASS[*byte as usize] != ENCODED) && is_rooted(raw)? {
@@ -137,9 +137,11 @@ fn spell(raw: &[u8], out: &mut Vec<u8>) -> Result<(), Reject> {
             at += 3;
             continue;
         }
-        match CLASS[*byte as usize] {
-            ENCODED => encode(*byte, out),
-            _ => out.push(*byte),
+        match *byte {
+            // Not part of a path that `target::parse` found; encoding it would make a NUL of a NUL.
+            0..=b' ' | b'#' | b'?' | 0x7f => return Err(Reject::BAD_TARGET_BYTE),
+            byte if CLASS[byte as usize] == ENCODED => encode(byte, out),
+            byte => out.push(byte),
         }
         at += 1;
     }
@@ -279,6 +281,9 @@ mod tests {
         assert_eq!(refused("/a%+1"), "bad-percent-encoding");
         assert_eq!(refused("/a%zz"), "bad-percent-encoding");
         assert_eq!(refused("a"), "bad-target");
+        for raw in ["/\0", "/ ", "/a\x1f", "/a?", "/a#", "/\x7f"] {
+            assert_eq!(refused(raw), "bad-target-byte");
+        }
     }
 
     #[test]
