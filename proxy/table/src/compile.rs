@@ -10,12 +10,12 @@ mod services;
 /// Numbers of objects.
 mod slots;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::check::Report;
 use crate::compiled::{Route, Service, Table};
 use crate::lookup::Index;
+use crate::map::Map;
 use crate::snapshot::Snapshot;
 
 pub(crate) use finder::Finder;
@@ -65,7 +65,7 @@ fn routes(
     previous: Option<&Table>,
     slots: &mut Slots,
 ) -> (Vec<Arc<Route>>, Vec<u32>) {
-    let by_name: HashMap<&str, &Arc<Service>> = services.iter().map(|s| (&*s.name, s)).collect();
+    let by_name: Map<&str, &Arc<Service>> = services.iter().map(|s| (&*s.name, s)).collect();
     let before: &[Arc<Route>] = previous.map_or(&[], |table| &table.routes);
     let mut finder = Finder::new(before, |route| &*route.name);
     let mut routes = Vec::with_capacity(snapshot.routers.len());

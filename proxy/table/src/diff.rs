@@ -1,10 +1,9 @@
 //! What changed between two snapshots: for logs, for the admin API and for the guard against collapse.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 
 use crate::limits::MAX_DIFF_NAMES;
+use crate::map::Map;
 use crate::snapshot::{ServiceKind, Snapshot};
 
 /// Fewer objects than this may all go at once without counting as a collapse, as long as one is left.
@@ -115,8 +114,8 @@ fn changes<'a, T: PartialEq, K: Eq + std::hash::Hash + Copy>(
     key: impl Fn(&'a T) -> K,
     name: impl Fn(K) -> String,
 ) -> Changes {
-    let was: HashMap<K, &T> = old.iter().map(|o| (key(o), o)).collect();
-    let is: HashMap<K, &T> = new.iter().map(|n| (key(n), n)).collect();
+    let was: Map<K, &T> = old.iter().map(|o| (key(o), o)).collect();
+    let is: Map<K, &T> = new.iter().map(|n| (key(n), n)).collect();
     let mut out = Changes { before: was.len(), after: is.len(), ..Changes::default() };
     let note = |count: &mut usize, names: &mut Vec<String>, k: K| {
         *count += 1;

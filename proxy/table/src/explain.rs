@@ -144,7 +144,8 @@ impl Table {
         let name = self.index.names().nth(usize::from(entry_point.0)).unwrap_or_default().to_owned();
         let arranged = self.index.entry_point(entry_point);
         let routers = arranged.map_or(0, |arranged| arranged.len());
-        let asked = arranged.map(|arranged| arranged.candidates(request)).unwrap_or_default();
+        let asked =
+            arranged.map(|arranged| arranged.candidates(request).collect::<Vec<_>>()).unwrap_or_default();
         let chosen = self.route(entry_point, request);
         let mut candidates = Vec::new();
         for route in &asked {

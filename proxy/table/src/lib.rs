@@ -18,6 +18,8 @@ pub mod explain;
 pub mod limits;
 /// Request to route.
 pub mod lookup;
+/// Hash maps.
+mod map;
 /// The protobuf form of the contract, `pancake.routing.v1`, and conversions from and to [`snapshot`].
 pub mod proto;
 /// The rule language of routers: text to syntax tree.

@@ -4,7 +4,9 @@
 //! that demand certain paths stand in maps by path. So a look-up asks few rules however many there are. What
 //! remains a list: rules without host and path (headers, regular expressions).
 
-/// Rules of an entry point, arranged.
+/// Rules by host and path.
+mod buckets;
+/// Routes of each entry point.
 mod index;
 
 use std::net::IpAddr;

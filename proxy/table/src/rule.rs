@@ -29,7 +29,7 @@ use thiserror::Error;
 
 use crate::limits::MAX_RULE_BYTES;
 
-pub(crate) use keys::{HostKey, PathKey};
+pub(crate) use keys::{AfterHost, HostKey, PathKey};
 pub(crate) use matcher::Matcher;
 pub(crate) use syntax::{Expr, Node};
 

@@ -1,6 +1,5 @@
 //! Routers: rule, entry points, middlewares, service.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Problem, Report, cut, name_problem, object};
@@ -10,6 +9,7 @@ use crate::limits::{
     MAX_ENTRY_POINTS_PER_ROUTER, MAX_MIDDLEWARES_PER_ROUTER, MAX_NAME_BYTES, MAX_REGEX_PROGRAM_BYTES,
     MAX_SNAPSHOT_REGEX_BYTES,
 };
+use crate::map::{Map, Set, map_with_room};
 use crate::rule::{Rule, RuleError};
 use crate::snapshot::{Router, Snapshot};
 
@@ -20,20 +20,20 @@ const MAX_PRIORITY: i64 = i64::MAX - 1_000;
 pub(super) fn routers<'a>(
     snapshot: &'a Snapshot,
     entry_points: &[String],
-    services: &HashMap<&str, bool>,
+    services: &Map<&str, bool>,
     previous: Option<&'a Table>,
     report: &mut Report,
 ) {
-    let entry_points: HashSet<&str> = entry_points.iter().map(|name| &**name).collect();
-    let mut names = HashSet::with_capacity(snapshot.routers.len());
+    let entry_points: Set<&str> = entry_points.iter().map(|name| &**name).collect();
+    let mut names = map_with_room(snapshot.routers.len());
     let previous = previous.map(|table| (&*table.routes, Finder::new(&table.routes, |route| &*route.name)));
-    let mut rules = Rules { previous, shared: HashMap::new(), regex_bytes: 0 };
+    let mut rules = Rules { previous, shared: Map::default(), regex_bytes: 0 };
     let mut served = Vec::with_capacity(snapshot.routers.len());
     for router in &snapshot.routers {
         let before = report.errors;
         if let Some(problem) = name_problem(&router.name) {
             report.push(Problem::error(object("router", &router.name), "name", problem));
-        } else if !names.insert(&*router.name) {
+        } else if names.insert(&*router.name, ()).is_some() {
             let message = "there is another router with this name before it";
             report.push(Problem::error(object("router", &router.name), "name", message));
         }
@@ -65,7 +65,7 @@ fn note_rule(router: &Router, rule: &Result<Arc<Rule>, RuleError>, report: &mut 
     }
 }
 
-fn check_entry_points(router: &Router, known: &HashSet<&str>, report: &mut Report) {
+fn check_entry_points(router: &Router, known: &Set<&str>, report: &mut Report) {
     let of = || object("router", &router.name);
     if router.entry_points.len() > MAX_ENTRY_POINTS_PER_ROUTER {
         let found = router.entry_points.len();
@@ -87,7 +87,7 @@ fn check_entry_points(router: &Router, known: &HashSet<&str>, report: &mut Repor
     }
 }
 
-fn check_references(router: &Router, services: &HashMap<&str, bool>, report: &mut Report) {
+fn check_references(router: &Router, services: &Map<&str, bool>, report: &mut Report) {
     let of = || object("router", &router.name);
     if router.middlewares.len() > MAX_MIDDLEWARES_PER_ROUTER {
         let found = router.middlewares.len();
@@ -122,7 +122,7 @@ struct Rules<'a> {
     /// The routes of the previous table.
     previous: Option<(&'a [Arc<Route>], Finder<'a, Route>)>,
     /// Rules with regular expressions by text.
-    shared: HashMap<&'a str, Arc<Rule>>,
+    shared: Map<&'a str, Arc<Rule>>,
     regex_bytes: usize,
 }
 

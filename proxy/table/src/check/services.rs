@@ -1,11 +1,10 @@
 //! Transports, services, their servers and health checks.
 
-use std::collections::{HashMap, HashSet};
-
 use super::{Problem, Report, name_problem, object};
 use crate::limits::{
     MAX_HEALTH_FIELD_BYTES, MAX_HEALTH_HEADERS, MAX_NAME_BYTES, MAX_SERVERS_PER_SERVICE, MAX_WEIGHT,
 };
+use crate::map::{Map, Set, map_with_room};
 use crate::server_url;
 use crate::snapshot::{HealthCheck, LoadBalancer, Server, Service, ServiceKind, Snapshot};
 
@@ -13,9 +12,9 @@ use crate::snapshot::{HealthCheck, LoadBalancer, Server, Service, ServiceKind, S
 const DEFAULT_TRANSPORT: &str = "default";
 
 /// Names of the transports that services may use.
-pub(super) fn transports<'a>(snapshot: &'a Snapshot, report: &mut Report) -> HashSet<&'a str> {
-    let mut names = HashSet::from([DEFAULT_TRANSPORT]);
-    let mut seen = HashSet::new();
+pub(super) fn transports<'a>(snapshot: &'a Snapshot, report: &mut Report) -> Set<&'a str> {
+    let mut names = Set::from_iter([DEFAULT_TRANSPORT]);
+    let mut seen = Set::default();
     for transport in &snapshot.servers_transports {
         if let Some(problem) = name_problem(&transport.name) {
             report.push(Problem::error(object("serversTransport", &transport.name), "name", problem));
@@ -32,10 +31,10 @@ pub(super) fn transports<'a>(snapshot: &'a Snapshot, report: &mut Report) -> Has
 /// Services by name, and whether they can be built. Fills `report.services`.
 pub(super) fn services<'a>(
     snapshot: &'a Snapshot,
-    transports: &HashSet<&str>,
+    transports: &Set<&str>,
     report: &mut Report,
-) -> HashMap<&'a str, bool> {
-    let mut names: HashMap<&str, bool> = HashMap::with_capacity(snapshot.services.len());
+) -> Map<&'a str, bool> {
+    let mut names = map_with_room(snapshot.services.len());
     report.services = Vec::with_capacity(snapshot.services.len());
     for service in &snapshot.services {
         let before = report.errors;
@@ -53,7 +52,7 @@ pub(super) fn services<'a>(
     names
 }
 
-fn balancer(service: &Service, transports: &HashSet<&str>, report: &mut Report) {
+fn balancer(service: &Service, transports: &Set<&str>, report: &mut Report) {
     let ServiceKind::LoadBalancer(LoadBalancer { servers, health_check, servers_transport, .. }) =
         &service.kind;
     let mut error = |field: &str, message: String| {

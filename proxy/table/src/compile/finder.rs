@@ -1,7 +1,8 @@
 //! Objects of the previous table by key.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use crate::map::Map;
 
 /// Finds objects by name, fast if they are asked for in about the order that they stand in: snapshots of a
 /// provider mostly keep theirs. A map is built on the first miss only.
@@ -9,7 +10,7 @@ pub(crate) struct Finder<'a, T> {
     items: &'a [Arc<T>],
     key: fn(&'a T) -> &'a str,
     next: usize,
-    map: Option<HashMap<&'a str, usize>>,
+    map: Option<Map<&'a str, usize>>,
 }
 
 impl<'a, T> Finder<'a, T> {

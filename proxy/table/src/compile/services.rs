@@ -1,6 +1,5 @@
 //! Services and their servers.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use super::{Finder, Slots};
 use crate::check::Report;
 use crate::compiled::{Server, ServerLive, Service, Table, Transport};
+use crate::map::Map;
 use crate::server_url;
 use crate::snapshot::{self, LoadBalancer, ServersTransport, ServiceKind, Snapshot};
 
@@ -50,7 +50,7 @@ fn has_transport(service: &Service, transport: &Transport) -> bool {
     service.servers.first().is_none_or(|server| *server.transport == *transport)
 }
 
-fn transports(snapshot: &Snapshot) -> HashMap<&str, Arc<Transport>> {
+fn transports(snapshot: &Snapshot) -> Map<&str, Arc<Transport>> {
     // Of several with the same name the first counts, as `check` says.
     snapshot.servers_transports.iter().rev().map(|t| (&*t.name, Arc::new(transport(t)))).collect()
 }
@@ -93,12 +93,12 @@ fn service(
 
 /// Servers that a service had, each of which may go on once.
 struct KnownServers<'a> {
-    servers: HashMap<(&'a str, &'a str), Vec<&'a Server>>,
+    servers: Map<(&'a str, &'a str), Vec<&'a Server>>,
 }
 
 impl<'a> KnownServers<'a> {
     fn new(before: Option<&'a Service>, transport: &Transport) -> KnownServers<'a> {
-        let mut servers: HashMap<_, Vec<&Server>> = HashMap::new();
+        let mut servers: Map<_, Vec<&Server>> = Map::default();
         for server in before.into_iter().flat_map(|service| &service.servers).rev() {
             if *server.transport == *transport {
                 servers.entry((&*server.url, &*server.id)).or_default().push(server);

@@ -1,71 +1,33 @@
-//! Rules of an entry point, arranged.
-//!
-//! Routes are numbered by rank (priority, then name); the route with the lowest rank that matches wins. Each bucket
-//! is a list in the order of rank, so that a scan ends at the first match, and at the rank of a match found before.
+//! Routes of each entry point, arranged for look-up.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::buckets::Buckets;
 use super::{EntryPointId, Request};
 use crate::compile::EntryPointSpec;
 use crate::compiled::{Route, Table};
 use crate::limits::MAX_ENTRY_POINTS;
-use crate::rule::{HostKey, PathKey, Rule};
 use crate::snapshot::Snapshot;
 
-/// A bucket with more rules than this arranges them by path.
-const MAX_SCANNED: usize = 32;
-/// Lengths of path prefixes that one bucket arranges; rules with other lengths are scanned.
-const MAX_PREFIX_LENGTHS: usize = 64;
-
-/// Rules of each entry point, arranged for look-up.
+/// Routes of each entry point.
 #[derive(Debug)]
 pub(crate) struct Index {
     entry_points: Vec<EntryPoint>,
 }
 
-/// Rules of one entry point.
 #[derive(Debug)]
-pub(crate) struct EntryPoint {
+struct EntryPoint {
     name: Box<str>,
     routes: Arc<Arranged>,
 }
 
 /// Routes of an entry point. Entry points with the same routes share it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arranged {
-    /// By rank.
+    /// By rank: higher priority first, then by name.
     order: Vec<Arc<Route>>,
-    by_host: HashMap<Box<str>, Bucket>,
-    by_parent: HashMap<Box<str>, Bucket>,
-    any_host: Bucket,
-}
-
-/// Rules to ask, in the order of rank.
-#[derive(Debug, Default)]
-struct Bucket {
-    /// Most buckets have one rule: it stands here without a further hop.
-    first: Option<Candidate>,
-    more: Vec<Candidate>,
-    paths: Option<Box<Paths>>,
-}
-
-/// Rules by a path or the start of one.
-type ByPath = HashMap<Box<str>, Vec<Candidate>>;
-
-/// Rules of a bucket by path.
-#[derive(Debug, Default)]
-struct Paths {
-    exact: ByPath,
-    /// By length of the prefix.
-    prefixes: Vec<(usize, ByPath)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    rank: u32,
-    /// Who gets to this bucket matches.
-    decided: bool,
+    /// Their rules. Shared with the previous table if these did not change.
+    buckets: Arc<Buckets>,
 }
 
 impl Index {
@@ -80,6 +42,7 @@ impl Index {
         let entry_points = &entry_points[..entry_points.len().min(MAX_ENTRY_POINTS)];
         let ranked = rank(routes);
         let none_is_default = !entry_points.iter().any(|e| e.default);
+        let before = previous.map_or(&[][..], |table| &table.index.entry_points);
         let mut built: Vec<EntryPoint> = Vec::with_capacity(entry_points.len());
         for spec in entry_points {
             let default = spec.default || none_is_default;
@@ -91,11 +54,17 @@ impl Index {
                 })
                 .map(|at| &routes[*at as usize])
                 .collect();
-            let before = previous.map_or(&[][..], |table| &table.index.entry_points);
-            let same = before.iter().chain(&built).find(|e| e.routes.has_order(&order));
-            let routes = match same {
-                Some(same) => same.routes.clone(),
-                None => Arc::new(Arranged::new(order.into_iter().cloned().collect())),
+            let known = || built.iter().chain(before).map(|entry_point| &entry_point.routes);
+            let routes = match known().find(|arranged| arranged.has_order(&order)) {
+                Some(same) => same.clone(),
+                None => {
+                    let same_rules = known().find(|arranged| arranged.has_rules(&order));
+                    let buckets = match same_rules {
+                        Some(arranged) => arranged.buckets.clone(),
+                        None => Arc::new(Buckets::new(order.iter().map(|route| &route.rule))),
+                    };
+                    Arc::new(Arranged { order: order.into_iter().cloned().collect(), buckets })
+                }
             };
             built.push(EntryPoint { name: spec.name.as_str().into(), routes });
         }
@@ -112,173 +81,37 @@ impl Index {
     }
 }
 
-/// Places in `routes` by rank: higher priority first, then by name.
+/// Places in `routes` by rank.
 fn rank(routes: &[Arc<Route>]) -> Vec<u32> {
-    let mut ranked: Vec<u32> = (0..).take(routes.len()).collect();
-    ranked.sort_by(|a, b| {
-        let (a, b) = (&routes[*a as usize], &routes[*b as usize]);
-        b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name))
-    });
-    ranked
+    let mut ranked: Vec<(i64, &str, u32)> =
+        (0..).zip(routes).map(|(at, route)| (route.priority, &*route.name, at)).collect();
+    ranked.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    ranked.into_iter().map(|(_, _, at)| at).collect()
 }
 
 impl Arranged {
-    fn new(order: Vec<Arc<Route>>) -> Arranged {
-        let mut arranged = Arranged { by_host: HashMap::with_capacity(order.len()), ..Arranged::default() };
-        for (rank, route) in (0..).zip(&order) {
-            let decided = route.rule.is_decided_by_host();
-            let candidate = Candidate { rank, decided };
-            match route.rule.host_keys() {
-                None => arranged.any_host.add(candidate),
-                Some(keys) => {
-                    for key in keys {
-                        match key {
-                            HostKey::Exact(host) => bucket(&mut arranged.by_host, host).add(candidate),
-                            HostKey::Wildcard(parent) => {
-                                bucket(&mut arranged.by_parent, parent).add(candidate)
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        let buckets = arranged.by_host.values_mut().chain(arranged.by_parent.values_mut());
-        for bucket in buckets.chain([&mut arranged.any_host]) {
-            bucket.arrange_by_path(&order);
-        }
-        arranged.order = order;
-        arranged
-    }
-
     fn has_order(&self, order: &[&Arc<Route>]) -> bool {
         self.order.len() == order.len() && self.order.iter().zip(order).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    fn has_rules(&self, order: &[&Arc<Route>]) -> bool {
+        let same = |(a, b): (&Arc<Route>, &&Arc<Route>)| Arc::ptr_eq(&a.rule, &b.rule);
+        self.order.len() == order.len() && self.order.iter().zip(order).all(same)
     }
 
     /// The route with the lowest rank that matches.
     #[inline]
     pub(crate) fn route(&self, request: &impl Request) -> Option<&Arc<Route>> {
-        let mut best = u32::MAX;
-        self.each_list(request, &mut |candidates| {
-            for candidate in candidates {
-                if candidate.rank >= best {
-                    break;
-                }
-                if candidate.decided || self.order[candidate.rank as usize].rule.matches(request) {
-                    best = candidate.rank;
-                    break;
-                }
-            }
-        });
-        self.order.get(best as usize)
+        self.order.get(self.buckets.first_match(request)?)
     }
 
-    /// Routes that the index does not rule out, by rank.
-    pub(crate) fn candidates(&self, request: &impl Request) -> Vec<&Arc<Route>> {
-        let mut ranks = BTreeSet::new();
-        self.each_list(request, &mut |candidates| ranks.extend(candidates.iter().map(|c| c.rank)));
-        ranks.into_iter().map(|rank| &self.order[rank as usize]).collect()
+    /// Routes that the buckets do not rule out, by rank.
+    pub(crate) fn candidates(&self, request: &impl Request) -> impl Iterator<Item = &Arc<Route>> {
+        self.buckets.candidates(request).into_iter().map(|rank| &self.order[rank as usize])
     }
 
     /// How many routes there are.
     pub(crate) fn len(&self) -> usize {
         self.order.len()
-    }
-
-    /// Calls `visit` with the lists of candidates for `request`; a route may stand in several.
-    #[inline]
-    fn each_list(&self, request: &impl Request, visit: &mut impl FnMut(&[Candidate])) {
-        let host = request.host();
-        if let Some(bucket) = self.by_host.get(host) {
-            bucket.each_list(request.path(), visit);
-        }
-        if !self.by_parent.is_empty()
-            && let Some((_, parent)) = host.split_once('.')
-            && let Some(bucket) = self.by_parent.get(parent)
-        {
-            bucket.each_list(request.path(), visit);
-        }
-        self.any_host.each_list(request.path(), visit);
-    }
-}
-
-fn bucket<'m>(map: &'m mut HashMap<Box<str>, Bucket>, key: &str) -> &'m mut Bucket {
-    map.entry(key.into()).or_default()
-}
-
-impl Bucket {
-    /// Candidates are added in the order of rank.
-    fn add(&mut self, candidate: Candidate) {
-        match self.first {
-            None => self.first = Some(candidate),
-            Some(_) => self.more.push(candidate),
-        }
-    }
-
-    fn arrange_by_path(&mut self, order: &[Arc<Route>]) {
-        if self.more.len() < MAX_SCANNED {
-            return;
-        }
-        let all = self.first.take().into_iter().chain(std::mem::take(&mut self.more));
-        let mut paths = Paths::default();
-        for candidate in all {
-            let rule: &Rule = &order[candidate.rank as usize].rule;
-            match rule.path_keys().filter(|keys| paths.has_room(keys)) {
-                Some(keys) => keys.into_iter().for_each(|key| paths.add(key, candidate)),
-                None => self.add(candidate),
-            }
-        }
-        paths.prefixes.sort_by_key(|(length, _)| *length);
-        self.paths = Some(Box::new(paths));
-    }
-
-    #[inline]
-    fn each_list(&self, path: &str, visit: &mut impl FnMut(&[Candidate])) {
-        visit(self.first.as_slice());
-        if !self.more.is_empty() {
-            visit(&self.more);
-        }
-        let Some(paths) = &self.paths else { return };
-        if let Some(candidates) = paths.exact.get(path) {
-            visit(candidates);
-        }
-        for (length, map) in &paths.prefixes {
-            match path.get(..*length) {
-                Some(prefix) => {
-                    if let Some(candidates) = map.get(prefix) {
-                        visit(candidates);
-                    }
-                }
-                None if *length > path.len() => break,
-                // A prefix ends between characters, this length does not.
-                None => {}
-            }
-        }
-    }
-}
-
-impl Paths {
-    fn has_room(&self, keys: &[PathKey<'_>]) -> bool {
-        keys.iter().all(|key| match key {
-            PathKey::Exact(_) => true,
-            PathKey::Prefix(prefix) => {
-                self.prefixes.len() + keys.len() <= MAX_PREFIX_LENGTHS
-                    || self.prefixes.iter().any(|(length, _)| *length == prefix.len())
-            }
-        })
-    }
-
-    fn add(&mut self, key: PathKey<'_>, candidate: Candidate) {
-        let list = match key {
-            PathKey::Exact(path) => self.exact.entry(path.into()).or_default(),
-            PathKey::Prefix(prefix) => {
-                let place = self.prefixes.iter().position(|(length, _)| *length == prefix.len());
-                let place = place.unwrap_or_else(|| {
-                    self.prefixes.push((prefix.len(), HashMap::new()));
-                    self.prefixes.len() - 1
-                });
-                self.prefixes[place].1.entry(prefix.into()).or_default()
-            }
-        };
-        list.push(candidate);
     }
 }

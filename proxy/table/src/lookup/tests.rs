@@ -86,6 +86,14 @@ fn many_paths_on_one_host_are_all_found() {
     assert_eq!(routed(&table, "b", "/p1/"), None);
 }
 
+#[test]
+fn a_rule_with_very_many_hosts_matches_those_only() {
+    let hosts: Vec<String> = (0..600).map(|i| format!("Host(`h{i}`)")).collect();
+    let table = table(vec![router("many@f", &hosts.join("||"), 0), router("rest@f", "PathPrefix(`/`)", 0)]);
+    assert_eq!(routed(&table, "h599", "/"), Some("many@f"));
+    assert_eq!(routed(&table, "h600", "/"), Some("rest@f"));
+}
+
 fn matcher() -> impl Strategy<Value = String> {
     let host = select(vec!["a.x", "b.x", "c.y", "*.x", "*.y", "*", "A.X.", "*q"]);
     let path = select(vec!["/", "/a", "/a/b", "/ab", "/ä", "/a/"]);

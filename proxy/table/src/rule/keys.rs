@@ -30,6 +30,17 @@ pub(crate) enum PathKey<'a> {
     Prefix(&'a str),
 }
 
+/// What is left of a rule once the host is known to be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterHost<'a> {
+    /// The request matches.
+    Nothing,
+    /// It matches if it has this path.
+    Path(PathKey<'a>),
+    /// The rule must be asked.
+    More,
+}
+
 impl Rule {
     /// Hosts of which a request must have one.
     pub(crate) fn host_keys(&self) -> HostKeys<'_> {
@@ -41,16 +52,21 @@ impl Rule {
         })
     }
 
-    /// Whether the rule asks for hosts only, so that a request with one of [`Rule::host_keys`] matches.
-    pub(crate) fn is_decided_by_host(&self) -> bool {
-        fn decided(node: &Node) -> bool {
-            match &node.expr {
-                Expr::Matcher(Matcher::Host(_) | Matcher::HostWildcard(_)) => true,
-                Expr::Any(parts) => parts.iter().all(decided),
-                _ => false,
-            }
+    /// What is left to ask of a request. `by_host`: there are [`Rule::host_keys`], and it has one of them.
+    pub(crate) fn after_host(&self, by_host: bool) -> AfterHost<'_> {
+        if !by_host {
+            return only_path(&self.root).map_or(AfterHost::More, AfterHost::Path);
         }
-        decided(&self.root)
+        if decided_by_host(&self.root) {
+            return AfterHost::Nothing;
+        }
+        let Expr::All(parts) = &self.root.expr else { return AfterHost::More };
+        let path = match &**parts {
+            [host, path] if decided_by_host(host) => only_path(path),
+            [path, host] if decided_by_host(host) => only_path(path),
+            _ => None,
+        };
+        path.map_or(AfterHost::More, AfterHost::Path)
     }
 
     /// Paths of which a request must have one.
@@ -60,6 +76,24 @@ impl Rule {
             Matcher::PathPrefix(prefix) if prefix.len() > 1 => Some(Some(PathKey::Prefix(prefix))),
             _ => None,
         })
+    }
+}
+
+/// Whether `node` asks for hosts only, so that its keys say all.
+fn decided_by_host(node: &Node) -> bool {
+    match &node.expr {
+        Expr::Matcher(Matcher::Host(_) | Matcher::HostWildcard(_)) => true,
+        Expr::Any(parts) => parts.iter().all(decided_by_host),
+        _ => false,
+    }
+}
+
+/// The path, if `node` asks for one and nothing else.
+fn only_path(node: &Node) -> Option<PathKey<'_>> {
+    match &node.expr {
+        Expr::Matcher(Matcher::Path(path)) => Some(PathKey::Exact(path)),
+        Expr::Matcher(Matcher::PathPrefix(prefix)) => Some(PathKey::Prefix(prefix)),
+        _ => None,
     }
 }
 
