@@ -223,3 +223,19 @@ fn tests_wait_for_conditions_instead_of_sleeping() {
     }
     assert_none(&wrong);
 }
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.ends_with(".md")) {
+        let text = fs::read_to_string(root().join(file)).expect("a page is text");
+        let dir = Path::new(file).parent().expect("a file has a directory").to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or("");
+            if !target.is_empty() && !target.contains("://") && !root().join(&dir).join(target).exists() {
+                wrong.push(format!("{file}: {link} does not exist"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
