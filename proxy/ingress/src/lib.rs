@@ -1,0 +1,23 @@
+//! The ingress proxy: worker threads that serve, and the service thread that does what is not hot.
+//!
+//! `service` reads configuration, follows the control plane, checks servers, answers the admin entry point and writes
+//! the access log; it never touches a request. `main` and `boot` put the parts together.
+
+/// From the worker that served a request to a file.
+pub mod access_log;
+/// The admin entry point.
+pub mod admin;
+/// The walk of a change: configuration -> check -> compile -> the table that workers read.
+pub mod change;
+/// The runtime of the service thread.
+pub mod host;
+/// Every limit of the service thread, by name.
+pub mod limits;
+/// The registry of counters.
+pub mod meters;
+/// Where configuration comes from.
+pub mod providers;
+/// The service thread: puts the above together.
+pub mod service;
+/// Worker threads.
+pub mod workers;

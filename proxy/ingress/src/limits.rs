@@ -1,0 +1,93 @@
+//! Every limit of the service thread, by name; the admin API shows them at `/api/pancake/status`.
+
+use std::time::Duration;
+
+/// Bytes of access-log lines that wait for the service thread, per worker. What does not fit is dropped and counted.
+pub const ACCESS_LOG_RING_BYTES: usize = 1 << 20;
+/// From this many waiting bytes on a worker wakes the access-log writer.
+pub const ACCESS_LOG_BATCH_BYTES: usize = 16 << 10;
+/// The access-log writer looks for lines at least this often.
+pub const ACCESS_LOG_PERIOD: Duration = Duration::from_millis(100);
+/// Bytes that the access-log writer hands to the kernel in one write.
+pub const ACCESS_LOG_WRITE_BYTES: usize = 256 << 10;
+/// A failing access log is reported in the log at most this often.
+pub const ACCESS_LOG_COMPLAINT_PERIOD: Duration = Duration::from_secs(30);
+
+/// Changes that wait for the table thread.
+pub const CHANGE_QUEUE: usize = 16;
+/// Problems that are kept for the API, per provider; the rest is counted.
+pub const MAX_VISIBLE_PROBLEMS: usize = 1_000;
+/// Problems logged per change; the rest is in the API.
+pub const MAX_LOGGED_PROBLEMS: usize = 100;
+/// Served tables that may still be in use by a worker that has not looked a route up since.
+pub const MAX_RETIRED_TABLES: usize = 1_024;
+/// The table thread frees tables that no worker uses any more at least this often.
+pub const RETIRE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Watched files are looked at this often.
+pub const FILE_POLL_PERIOD: Duration = Duration::from_millis(500);
+/// Files of one provider.
+pub const MAX_FILES: usize = 10_000;
+/// Entries of watched directories, files of other kinds included.
+pub const MAX_DIRECTORY_ENTRIES: usize = 100_000;
+/// Depth of watched directories.
+pub const MAX_DIRECTORY_DEPTH: usize = 32;
+/// Bytes of all files of one provider.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// Bytes of one message of the control plane; a larger one ends the stream before it is read.
+pub const MAX_CONTROL_MESSAGE_BYTES: usize = 256 << 20;
+/// Messages to the control plane that wait to be sent.
+pub const CONTROL_SEND_QUEUE: usize = 64;
+/// Connecting to the control plane may take this long.
+pub const CONTROL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A silent connection to the control plane is probed after this.
+pub const CONTROL_KEEP_ALIVE_PERIOD: Duration = Duration::from_secs(10);
+/// A probe that is not answered in this time ends the connection.
+pub const CONTROL_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// First pause before the control plane is tried again; doubles each time, with jitter.
+pub const CONTROL_BACKOFF_MIN: Duration = Duration::from_millis(200);
+/// Longest such pause.
+pub const CONTROL_BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// A stream that lived this long makes the next pause short again.
+pub const CONTROL_BACKOFF_RESET: Duration = Duration::from_secs(10);
+/// Problems that one refusal carries.
+pub const MAX_NACK_PROBLEMS: usize = 1_000;
+/// Bytes of the snapshot kept on disk that are read at start.
+pub const MAX_SAVED_SNAPSHOT_BYTES: u64 = 256 << 20;
+/// Servers whose drain is watched at a time.
+pub const MAX_WATCHED_DRAINS: usize = 100_000;
+/// Between two looks at a draining server; two without a request in flight confirm the drain.
+pub const DRAIN_LOOK_PERIOD: Duration = Duration::from_millis(100);
+
+/// Health checks under way at a time.
+pub const MAX_CONCURRENT_CHECKS: usize = 64;
+/// Redirects that a health check follows, as Go's client does.
+pub const MAX_CHECK_REDIRECTS: usize = 10;
+/// Bytes of a response head that a health check accepts.
+pub const MAX_CHECK_HEAD_BYTES: usize = 64 << 10;
+/// Shortest time between two checks of a server.
+pub const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Host names of servers are resolved again this often.
+pub const RESOLVE_PERIOD: Duration = Duration::from_secs(30);
+/// A host name that was not resolved yet is tried again after this.
+pub const RESOLVE_RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// Resolving one host name may take this long.
+pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Host names resolved at a time.
+pub const MAX_CONCURRENT_RESOLVES: usize = 16;
+
+/// Connections to the admin entry point.
+pub const MAX_ADMIN_CONNECTIONS: usize = 64;
+/// Bytes of a request head to the admin entry point.
+pub const MAX_ADMIN_HEAD_BYTES: usize = 32 << 10;
+/// A request head to the admin entry point must be there in this time.
+pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection to the admin entry point lives no longer than this.
+pub const ADMIN_CONNECTION_TIME: Duration = Duration::from_secs(300);
+/// Objects on one page of the API, unless the request says otherwise; Traefik's default.
+pub const API_PAGE: usize = 100;
+
+/// What is left when the service thread is told to stop is written in this time.
+pub const STOP_TIME: Duration = Duration::from_secs(2);

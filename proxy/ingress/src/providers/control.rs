@@ -1,0 +1,56 @@
+//! The stream of a control plane.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use crate::admin::rfc3339;
+
+/// What the admin API shows of the stream.
+#[derive(Debug)]
+pub struct Status {
+    endpoint: String,
+    failures: AtomicU64,
+    now: Mutex<Now>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Now {
+    connected_since: Option<SystemTime>,
+    last_error: Option<String>,
+}
+
+impl Status {
+    /// Of a stream that was not tried yet.
+    pub fn new(endpoint: String) -> Status {
+        Status { endpoint, failures: AtomicU64::new(0), now: Mutex::default() }
+    }
+
+    /// Whether the stream is open.
+    pub fn is_connected(&self) -> bool {
+        self.now().connected_since.is_some()
+    }
+
+    /// How often it ended or could not be opened.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// For the API.
+    pub fn shown(&self) -> Value {
+        let now = self.now();
+        json!({
+            "endpoint": self.endpoint,
+            "connected": now.connected_since.is_some(),
+            "connectedSince": now.connected_since.map(rfc3339),
+            "failures": self.failures(),
+            "lastError": now.last_error,
+        })
+    }
+
+    fn now(&self) -> Now {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
