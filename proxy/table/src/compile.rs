@@ -75,11 +75,13 @@ fn routes(
         let Some(service) = by_name.get(&*router.service) else { continue };
         let priority = if router.priority == 0 { rule.default_priority() } else { router.priority };
         let known = finder.find(&router.name).map(|at| &before[at]);
+        // The same text is the same rule, even if it was parsed anew.
+        let rule = known.map(|route| &route.rule).filter(|known| known.text() == rule.text()).unwrap_or(rule);
         let route = match known {
             Some(route)
                 if route.priority == priority
                     && Arc::ptr_eq(&route.service, service)
-                    && route.rule.text() == rule.text() =>
+                    && Arc::ptr_eq(&route.rule, rule) =>
             {
                 route.clone()
             }
