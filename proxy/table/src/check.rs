@@ -1,7 +1,7 @@
 //! All problems of a snapshot at once.
 //!
 //! A faulty router or service alone is left out, the rest serves, as in Traefik 3. What a snapshot as a whole is
-//! worth (serve the rest, or refuse it) is for the caller to decide: [`Report::has_errors`].
+//! worth (serve the rest, or refuse it) is for the caller to decide: [`crate::check::Report::has_errors`].
 
 /// Routers: rule, entry points, middlewares, service.
 mod routers;

@@ -1,6 +1,6 @@
 //! A snapshot compiled for look-up: the data that sessions read.
 //!
-//! Identity: [`Slot`]s are small numbers that stay with an object (by name and content) from table to table, so
+//! Identity: [`crate::compiled::Slot`]s are small numbers that stay with an object (by name and content) from table to table, so
 //! that workers keep their own state (pools, round-robin position, counters) in plain vectors and a swap costs a
 //! worker nothing. A slot number is used again only with a higher generation.
 
