@@ -138,7 +138,7 @@ impl<'a> Visit<'a> {
             }
             self.begun.set(index + 1);
             let until = self.sim.now().after(PATIENCE);
-            let head = self.head(plan);
+            let head = head(plan);
             let body = framed(plan.ask.body, &body_of(plan.id, Whose::Ask, plan.ask.body.len()), &mut rng);
             if let Some(abort) = plan.ask.abort
                 && let AbortPoint::Request(percent) = abort.point
@@ -165,24 +165,6 @@ impl<'a> Visit<'a> {
     /// Ends when `condition` holds. Looked at whenever this client does anything.
     async fn when(&self, condition: impl Fn() -> bool) {
         poll_fn(|_| if condition() { Poll::Ready(()) } else { Poll::Pending }).await;
-    }
-
-    fn head(&self, plan: &Plan) -> Vec<u8> {
-        let Plan { id, service, ask, .. } = plan;
-        let version = if ask.http10 { "1.0" } else { "1.1" };
-        let mut text = format!("{} /r/{id}?n={id} HTTP/{version}\r\n", ask.method);
-        text += &format!("Host: s{service}.sim\r\nX-Sim-Id: {id}\r\nX-Forwarded-For: 6.6.6.6\r\n");
-        text += &framing_fields(ask.body);
-        if ask.expect {
-            text += "Expect: 100-continue\r\n";
-        }
-        if ask.close {
-            text += "Connection: close\r\n";
-        } else if id % 5 == 0 {
-            text += "Connection: X-Sim-Hop\r\nX-Sim-Hop: 1\r\n";
-        }
-        text += "\r\n";
-        text.into_bytes()
     }
 
     /// Receives the answers. `Some`: gave up on purpose.
@@ -249,4 +231,23 @@ impl<'a> Visit<'a> {
         let fate = self.setup.journal.borrow_mut().check_answer(plan, &head, status, &body);
         Ok((fate, closes))
     }
+}
+
+/// The head of a request.
+pub fn head(plan: &Plan) -> Vec<u8> {
+    let Plan { id, service, ask, .. } = plan;
+    let version = if ask.http10 { "1.0" } else { "1.1" };
+    let mut text = format!("{} /r/{id}?n={id} HTTP/{version}\r\n", ask.method);
+    text += &format!("Host: s{service}.sim\r\nX-Sim-Id: {id}\r\nX-Forwarded-For: 6.6.6.6\r\n");
+    text += &framing_fields(ask.body);
+    if ask.expect {
+        text += "Expect: 100-continue\r\n";
+    }
+    if ask.close {
+        text += "Connection: close\r\n";
+    } else if id % 5 == 0 {
+        text += "Connection: X-Sim-Hop\r\nX-Sim-Hop: 1\r\n";
+    }
+    text += "\r\n";
+    text.into_bytes()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::message::{Failed, Head, Received};
-use crate::plan::{Body, Plan, Whose, body_of, sum_of};
+use crate::plan::{Body, FIRST_HOG_ID, Plan, Whose, body_of, sum_of};
 use crate::scenario::Scenario;
 
 /// The number that answers which nobody asked for carry.
@@ -167,8 +167,14 @@ impl Journal {
 
     /// Checks everything against everything once the run is over.
     pub fn audit(&mut self, scenario: &Scenario) {
-        let ids: std::collections::BTreeSet<u32> =
-            self.fates.keys().chain(self.asked.keys()).chain(self.records.keys()).copied().collect();
+        let ids: std::collections::BTreeSet<u32> = self
+            .fates
+            .keys()
+            .chain(self.asked.keys())
+            .chain(self.records.keys())
+            .copied()
+            .filter(|id| *id < FIRST_HOG_ID)
+            .collect();
         for id in ids {
             let plan = Plan::of(scenario, id);
             let found = self.audit_one(scenario, &plan);

@@ -12,6 +12,8 @@
 pub mod backend;
 /// The clients.
 pub mod client;
+/// Clients that mean no good.
+pub mod hog;
 /// What was seen, and what must hold of it.
 pub mod journal;
 /// Reading and writing messages, strictly.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use pancake_engine::sim::Rng;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Hog, Scenario};
+
+/// From here on, numbers belong to hogs, two each.
+pub const FIRST_HOG_ID: u32 = 1 << 20;
 
 /// A message body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,10 +135,31 @@ pub struct Plan {
 impl Plan {
     /// The exchange of this number.
     pub fn of(scenario: &Scenario, id: u32) -> Plan {
+        if let Some((hog, _)) = scenario.hogs.filter(|_| id >= FIRST_HOG_ID) {
+            return Plan::of_hog(hog, id);
+        }
         let mut rng = Rng::new(scenario.seed ^ (u64::from(id) << 32) ^ 0x9141);
         let ask = Ask::of(scenario, &mut rng);
         let reply = Reply::of(scenario, ask.method, &mut rng);
         Plan { id, service: rng.within(0..=scenario.services - 1), ask, reply }
+    }
+
+    fn of_hog(hog: Hog, id: u32) -> Plan {
+        let body = if hog == Hog::SlowBody { Body::Length(1000) } else { Body::Empty };
+        let method = if hog == Hog::SlowBody { "POST" } else { "GET" };
+        let reply_body = if hog == Hog::SlowRead { Body::Length(1_000_000) } else { Body::Length(10) };
+        let delay = if hog == Hog::Pipelined { Duration::from_secs(3600) } else { Duration::ZERO };
+        let ask = Ask { method, http10: false, body, expect: false, close: false, abort: None };
+        let reply = Reply {
+            status: 200,
+            body: reply_body,
+            interim: 0,
+            close: false,
+            stale: false,
+            delay,
+            mischief: None,
+        };
+        Plan { id, service: 0, ask, reply }
     }
 
     /// Whether the request may reach backends twice: it has no body and does no harm the second time.

@@ -13,12 +13,16 @@ use pancake_engine::sim::{self, Faults, Rng, Sim};
 use pancake_engine::{Engine, ListenOptions, Listener, OutBuf, Stream, Time, Want};
 
 use crate::journal::Journal;
+use crate::plan::FIRST_HOG_ID;
 use crate::proxy::Proxy;
 use crate::scenario::{Sabotage, Scenario};
-use crate::{backend, client};
+use crate::{backend, client, hog};
 
 /// How long a drain may take once every client has left.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(120);
+
+/// What hogs get done before the others come.
+const HOGS_FIRST: Duration = Duration::from_millis(500);
 
 /// What the actors of a run share.
 pub struct Setup {
@@ -28,6 +32,8 @@ pub struct Setup {
     pub journal: RefCell<Journal>,
     /// Where the proxy listens.
     pub proxy: SocketAddr,
+    /// Whether the clients are done, so that hogs leave too.
+    pub over: Cell<bool>,
     /// Whether a sabotage that happens once has happened.
     pub sabotaged: Cell<bool>,
 }
@@ -40,6 +46,9 @@ impl Setup {
 
     /// The address of the client that asks exchange `id`.
     pub fn client_ip(&self, id: u32) -> IpAddr {
+        if let Some(hog) = id.checked_sub(FIRST_HOG_ID) {
+            return IpAddr::from([10, 4, 0, 1 + (hog / 2) as u8]);
+        }
         let client = id as usize / self.scenario.exchanges;
         IpAddr::from([10, 3, 0, 1 + client as u8])
     }
@@ -82,6 +91,7 @@ pub fn run_scenario(scenario: Scenario) -> Report {
     let setup = Rc::new(Setup {
         journal: RefCell::default(),
         proxy: SocketAddr::from(([10, 1, 0, 1], 80)),
+        over: Cell::new(false),
         sabotaged: Cell::new(false),
         scenario,
     });
@@ -139,6 +149,13 @@ async fn direct(sim: Sim, setup: Rc<Setup>) {
     if scenario.sabotage == Some(Sabotage::KeepsABuffer) {
         keep_a_buffer(&host).await;
     }
+    if let Some((hog, count)) = scenario.hogs {
+        for n in 0..count as u32 {
+            let id = FIRST_HOG_ID + 2 * n;
+            sim.spawn(hog::run(sim.host(setup.client_ip(id)), setup.clone(), hog, id));
+        }
+        sim.sleep_until(sim.now().after(HOGS_FIRST)).await;
+    }
     let clients = Rc::new(Cell::new(scenario.clients));
     for n in 0..scenario.clients as u32 {
         let each = scenario.exchanges as u32;
@@ -153,6 +170,7 @@ async fn direct(sim: Sim, setup: Rc<Setup>) {
     while clients.get() > 0 {
         sim.sleep_until(sim.now().after(Duration::from_millis(100))).await;
     }
+    setup.over.set(true);
     wind_down(&sim, &host, &setup, &proxy).await;
 }
 

@@ -21,6 +21,19 @@ pub enum Sabotage {
     NeverAsks,
 }
 
+/// A client that means no good: it keeps what the proxy has for as long as it is allowed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hog {
+    /// Sends the start of a head and nothing more.
+    PartialHead,
+    /// Sends a second request behind one that takes an hour.
+    Pipelined,
+    /// Asks for a large body and never reads it.
+    SlowRead,
+    /// Sends the start of a body and nothing more.
+    SlowBody,
+}
+
 /// How a run is set up.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -52,6 +65,8 @@ pub struct Scenario {
     pub swap_every: Option<Duration>,
     /// The proxy is told to drain at this time, in the middle of everything.
     pub drain_at: Option<Duration>,
+    /// Clients of this kind, this many, besides the others.
+    pub hogs: Option<(Hog, usize)>,
     /// What is broken on purpose.
     pub sabotage: Option<Sabotage>,
 }
@@ -70,13 +85,16 @@ impl Scenario {
         let chance = |rng: &mut Rng, most: usize| if honest { 0 } else { rng.within(0..=most) as u32 };
         let swaps = rng.happens(4000);
         let millis = |rng: &mut Rng, low, high| Duration::from_millis(rng.within(low..=high) as u64);
+        let clients = rng.within(1..=8);
+        // Sessions of either side of a connection may each sit on a slot.
+        let slots = rng.within(2 * clients + 2..=40);
         Scenario {
             seed,
-            faults: Faults { slots: rng.within(4..=40), limit: Duration::from_secs(24 * 3600), ..faults },
+            faults: Faults { slots, limit: Duration::from_secs(24 * 3600), ..faults },
             breaks,
             services: rng.within(1..=3),
             backends: rng.within(1..=3),
-            clients: rng.within(1..=8),
+            clients,
             exchanges: rng.within(1..=12),
             mischief: chance(&mut rng, 3000),
             aborts: chance(&mut rng, 2000),
@@ -85,7 +103,28 @@ impl Scenario {
             flaky: !honest && rng.happens(3000),
             swap_every: swaps.then(|| millis(&mut rng, 5, 500)),
             drain_at: (!honest && rng.happens(2000)).then(|| millis(&mut rng, 0, 3000)),
+            hogs: None,
             sabotage: None,
+        }
+    }
+
+    /// A quiet world with hogs in it and fewer slots than hogs: the others must not notice.
+    pub fn with_hogs(seed: u64, hog: Hog) -> Scenario {
+        let faults = Faults { slots: 8, limit: Duration::from_secs(24 * 3600), ..Faults::none() };
+        Scenario {
+            faults,
+            breaks: false,
+            clients: 3,
+            exchanges: 6,
+            mischief: 0,
+            aborts: 0,
+            stale: 0,
+            max_body: 400_000,
+            flaky: false,
+            swap_every: None,
+            drain_at: None,
+            hogs: Some((hog, 20)),
+            ..Scenario::of(seed)
         }
     }
 

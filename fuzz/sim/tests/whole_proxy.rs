@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use pancake_sim::run::{Report, run, run_scenario};
-use pancake_sim::scenario::{Sabotage, Scenario};
+use pancake_sim::scenario::{Hog, Sabotage, Scenario};
 
 /// Seeds of a default run.
 const SEEDS: u64 = 300;
@@ -85,4 +85,35 @@ fn every_sabotage_is_noticed() {
         let noticed = report.violations.iter().any(|violation| violation.contains(words));
         assert!(noticed, "{sabotage:?} was not noticed: {:?}", report.violations);
     }
+}
+
+fn starves_nobody(hog: Hog) {
+    for seed in 0..8 {
+        let report = run_scenario(Scenario::with_hogs(seed, hog));
+        let Report { violations, elapsed, .. } = &report;
+        assert!(violations.is_empty(), "seed {seed}, after {elapsed:?}:\n  {}", violations.join("\n  "));
+    }
+}
+
+#[test]
+#[ignore = "known: who waits keeps its receive slot, so more hogs than slots starve the others"]
+fn heads_that_never_end_starve_nobody() {
+    starves_nobody(Hog::PartialHead);
+}
+
+#[test]
+#[ignore = "known: who waits keeps its receive slot, so more hogs than slots starve the others"]
+fn pipelined_requests_that_wait_starve_nobody() {
+    starves_nobody(Hog::Pipelined);
+}
+
+#[test]
+#[ignore = "known: who waits keeps its receive slot, so more hogs than slots starve the others"]
+fn clients_that_never_read_starve_nobody() {
+    starves_nobody(Hog::SlowRead);
+}
+
+#[test]
+fn bodies_that_never_end_starve_nobody() {
+    starves_nobody(Hog::SlowBody);
 }
