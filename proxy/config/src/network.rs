@@ -19,6 +19,16 @@ pub struct IpNetwork {
 pub struct NotANetwork;
 
 impl IpNetwork {
+    /// Its first address.
+    pub fn address(&self) -> IpAddr {
+        self.base
+    }
+
+    /// Bits that its addresses have in common.
+    pub fn prefix_len(&self) -> u8 {
+        self.prefix_len
+    }
+
     /// Whether `address` is in the network.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.base, address.to_canonical()) {

@@ -7,6 +7,8 @@
 pub mod access_log;
 /// The admin entry point.
 pub mod admin;
+/// From settings to a serving process, and down again.
+pub mod boot;
 /// The walk of a change: configuration -> check -> compile -> the table that workers read.
 pub mod change;
 /// The runtime of the service thread.
@@ -19,5 +21,7 @@ pub mod meters;
 pub mod providers;
 /// The service thread: puts the above together.
 pub mod service;
+/// What the process tells about itself.
+pub mod telemetry;
 /// Worker threads.
 pub mod workers;

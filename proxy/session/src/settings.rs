@@ -31,6 +31,73 @@ pub struct EntryPoint {
     pub keep_alive_max_time: Option<Duration>,
     /// Whose `X-Forwarded-*` headers are believed.
     pub forwarded: Forwarded,
+    /// `http.encodedCharacters`: what a path may have percent-encoded.
+    pub encoded: Encoded,
+    /// `http.underscoreHeadersStrategy`.
+    pub underscores: Underscores,
+}
+
+/// `encodedCharacters`: which characters may stand percent-encoded in a path; a request with another one is answered
+/// 400. `%00` is refused whatever the configuration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// `%2F`
+    pub slash: bool,
+    /// `%5C`
+    pub back_slash: bool,
+    /// `%3B`
+    pub semicolon: bool,
+    /// `%25`
+    pub percent: bool,
+    /// `%3F`
+    pub question_mark: bool,
+    /// `%23`
+    pub hash: bool,
+}
+
+impl Default for Encoded {
+    fn default() -> Encoded {
+        Encoded {
+            slash: true,
+            back_slash: true,
+            semicolon: true,
+            percent: true,
+            question_mark: true,
+            hash: true,
+        }
+    }
+}
+
+impl Encoded {
+    /// Whether this path has none but the allowed ones.
+    pub fn allows(&self, path: &[u8]) -> bool {
+        *self == Encoded::default() || path.windows(3).filter(|w| w[0] == b'%').all(|w| self.allows_one(w))
+    }
+
+    fn allows_one(&self, triple: &[u8]) -> bool {
+        match [triple[1], triple[2].to_ascii_uppercase()] {
+            [b'2', b'F'] => self.slash,
+            [b'5', b'C'] => self.back_slash,
+            [b'3', b'B'] => self.semicolon,
+            [b'2', b'5'] => self.percent,
+            [b'3', b'F'] => self.question_mark,
+            [b'2', b'3'] => self.hash,
+            _ => true,
+        }
+    }
+}
+
+/// What happens to request fields with `_` in their names. A twin of a forwarding or hop-by-hop field
+/// (`X_Forwarded_For`) is always taken out: many servers read both as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Underscores {
+    /// They are sent on.
+    #[default]
+    Keep,
+    /// They are taken out.
+    Delete,
+    /// The request is answered 400.
+    Reject,
 }
 
 impl EntryPoint {
@@ -48,6 +115,8 @@ impl EntryPoint {
             keep_alive_max_requests: 0,
             keep_alive_max_time: None,
             forwarded: Forwarded::default(),
+            encoded: Encoded::default(),
+            underscores: Underscores::default(),
         }
     }
 }
@@ -97,6 +166,14 @@ mod tests {
         assert!(!forwarded.trusts("11.0.0.1".parse().unwrap()));
         assert!(!forwarded.trusts("::1".parse().unwrap()));
         assert!(!Forwarded::default().trusts("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn refuses_encoded_characters_that_are_switched_off() {
+        let strict = Encoded { slash: false, ..Encoded::default() };
+        assert!(strict.allows(b"/a%20b%3b"));
+        assert!(!strict.allows(b"/a%2fb"));
+        assert!(Encoded::default().allows(b"/a%2fb"));
     }
 
     #[test]

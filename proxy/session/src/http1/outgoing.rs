@@ -6,6 +6,7 @@ use pancake_wire::h1::emit;
 use pancake_wire::h1::head::{Framing, Known, RequestHead};
 
 use super::Client;
+use crate::settings::Underscores;
 
 /// A request head ready to be sent, with marks so that it can be pointed at another server.
 pub(crate) struct Outgoing {
@@ -107,9 +108,11 @@ fn fields<S: Stream>(out: &mut Vec<u8>, source: &Source<'_>, client: &Client<S>,
     let (head, bytes) = (source.head, source.bytes);
     let trusted = client.entry.forwarded.trusts(client.stream.peer_addr().ip());
     let chunked = matches!(head.framing, Framing::Chunked);
+    let delete_underscores = client.entry.underscores == Underscores::Delete;
     let mut kept = Kept::default();
     emit::fields(out, bytes, &head.fields, |field| {
         let seen = match field.known {
+            Known::Other if delete_underscores && field.name.of(bytes).contains(&b'_') => return false,
             Known::Other => return !head.is_connection_option(bytes, field),
             Known::Host | Known::Connection | Known::KeepAlive | Known::ProxyConnection => return false,
             Known::ProxyAuthenticate | Known::ProxyAuthorization | Known::TransferEncoding => return false,

@@ -14,6 +14,7 @@ use super::{Client, Scratch};
 use crate::limits::{MAX_FIELDS, MAX_RECORDED_TEXT_BYTES};
 use crate::meter::Method;
 use crate::record::{Failure, Phase, Text};
+use crate::settings::Underscores;
 use crate::upstream::{Chosen, LocalRoute};
 use crate::worker::Worker;
 
@@ -135,8 +136,18 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch
     let authority = head.authority(bytes).unwrap_or_default();
     let normalized = target::host_for_routing(authority, host)
         .and_then(|()| paths(&target, whole_target, client.entry.sanitize_path, path, forwarded_path));
-    if let Err(reject) = normalized {
-        job.target = Err(Failure::new(Phase::Http1, reject.reason, reject.status));
+    let allowed = match normalized {
+        Err(reject) => Err((reject.reason, reject.status)),
+        Ok(()) if !client.entry.encoded.allows(target.path.of(whole_target)) => {
+            Err(("encoded-character-not-allowed", 400))
+        }
+        Ok(()) if client.entry.underscores == Underscores::Reject && has_underscore(head, bytes) => {
+            Err(("underscore-in-field-name", 400))
+        }
+        Ok(()) => Ok(()),
+    };
+    if let Err((reason, status)) = allowed {
+        job.target = Err(Failure::new(Phase::Http1, reason, status));
         job.keep_alive = false;
         return job;
     }
@@ -176,6 +187,10 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch
     };
     job.route = Some(route);
     job
+}
+
+fn has_underscore(head: &RequestHead, bytes: &[u8]) -> bool {
+    head.fields.iter().any(|field| field.name.of(bytes).contains(&b'_'))
 }
 
 /// Fills `routing` with the path that rules see and `forwarded` with the one that the server gets.

@@ -1,0 +1,306 @@
+//! From settings to a serving process, and down again.
+//!
+//! Up: engine, first table, listeners of worker 0, the other workers on the same addresses, the service thread. Down
+//! (`SIGTERM` or `SIGINT`): accept for `requestAcceptGraceTimeout`, drain for up to `graceTimeOut`, stop. A second
+//! signal stops at once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use pancake_config::args::{Run, standard_files};
+use pancake_config::problem::{Problem, Span};
+use pancake_config::traefik::static_config::{self, Engine, INTERNAL_ENTRY_POINT, Settings};
+use pancake_config::tree::{File, Format};
+use pancake_engine::choose;
+use pancake_session::meter::WorkerMeter;
+use pancake_session::record::Sink;
+use pancake_session::settings::{Encoded, EntryPoint, Forwarded, Underscores};
+use pancake_table::lookup::EntryPointId;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::access_log::{self, NoLog};
+use crate::admin::EngineChoice;
+use crate::service;
+use crate::workers::{self, EngineKind, Life, Plan, Running};
+
+/// Reads the static configuration.
+///
+/// # Errors
+/// Every problem with it.
+pub fn settings(run: &Run, env: &[(String, String)]) -> Result<Settings, Vec<Problem>> {
+    let found = match &run.config_file {
+        Some(path) => Some(path.clone()),
+        None => standard_files(env).into_iter().find(|path| path.exists()),
+    };
+    let Some(path) = found else { return static_config::read(None, &run.overlay) };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(&path).map_err(|error| vec![unreadable(&path, &error.to_string())])?;
+    let Some(format) = Format::of(&name) else {
+        return Err(vec![unreadable(&path, "the name must end in .yml, .yaml or .toml")]);
+    };
+    static_config::read(Some(File { name: &name, text: &text, format }), &run.overlay)
+}
+
+fn unreadable(path: &Path, why: &str) -> Problem {
+    let name: PathBuf = path.into();
+    Problem::new(Span::whole(name.display().to_string()), format!("cannot be read: {why}"))
+}
+
+/// Reads all configuration and prints every problem. True if there is none.
+pub fn check(settings: &Settings) -> bool {
+    for note in &settings.notes {
+        eprintln!("{note}");
+    }
+    let problems = service::load_first(settings).problems();
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    match problems.len() {
+        0 => println!("configuration is valid"),
+        1 => eprintln!("pancake-proxy: 1 problem"),
+        n => eprintln!("pancake-proxy: {n} problems"),
+    }
+    problems.is_empty()
+}
+
+/// Serves until told to stop. Always `Ok(true)` after an orderly end.
+///
+/// # Errors
+/// Why it could not start, or what ended it.
+pub fn serve(settings: Settings) -> Result<bool> {
+    crate::telemetry::start(&settings.log)?;
+    let settings = Arc::new(settings);
+    let (engine, choice) = choose_engine(settings.pancake.engine)?;
+    let first = service::load_first(&settings);
+    let admin = service::listen_admin(&settings)?;
+    let count = worker_count(&settings);
+    let (life, lives) = watch::channel(Life::Serve);
+    let (opened, opens) = mpsc::unbounded_channel();
+    let (writer, sinks) = match &settings.access_log {
+        Some(log) => {
+            let (writer, sinks) = access_log::open(log, count).context("the access log")?;
+            (Some(writer), sinks.into_iter().map(|sink| Some(Box::new(sink) as _)).collect())
+        }
+        None => (None, (0..count).map(|_| None).collect::<Vec<_>>()),
+    };
+    let meters: Vec<_> =
+        (0..count).map(|_| Arc::new(WorkerMeter::new(settings.entry_points.len()))).collect();
+    let plan = Workers { engine, table: first.table(), opened, lives: lives.clone(), meters: &meters, sinks };
+    let (running, listening) = plan.start(&settings)?;
+    for (name, address) in &listening {
+        tracing::info!(entry_point = name, %address, workers = count, engine = engine.name(), "listening");
+    }
+    let parts = service::Parts {
+        settings: settings.clone(),
+        first,
+        admin,
+        workers: meters,
+        opened: opens,
+        access_log: writer,
+        engine: choice,
+        listening,
+        life: lives,
+    };
+    let service = std::thread::Builder::new().name("service".into()).spawn(move || service::run(parts))?;
+    let grace = Grace::of(&settings);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(live(life, running, grace));
+    match service.join() {
+        Ok(served) => served.and(ended).map(|()| true),
+        Err(_) => bail!("the service thread panicked"),
+    }
+}
+
+/// Picks the engine; says once why, if it is not io_uring.
+fn choose_engine(asked: Engine) -> Result<(EngineKind, EngineChoice)> {
+    let (kind, why) = match (asked, choose::probe()) {
+        (Engine::Epoll, _) => (EngineKind::Epoll, "pancake.engine=epoll".to_string()),
+        (Engine::Ring, Ok(())) => (EngineKind::Ring, "pancake.engine=ring".to_string()),
+        (Engine::Ring, Err(refusal)) => bail!("pancake.engine=ring: {refusal}"),
+        (Engine::Auto, Ok(())) => (EngineKind::Ring, "io_uring is available".to_string()),
+        (Engine::Auto, Err(refusal)) => {
+            // Whatever the log level is: an operator must be able to see why this host is different.
+            eprintln!("pancake-proxy: running on epoll: {refusal}");
+            (EngineKind::Epoll, refusal.to_string())
+        }
+    };
+    Ok((kind, EngineChoice { name: kind.name(), why }))
+}
+
+fn worker_count(settings: &Settings) -> usize {
+    let cpus = workers::cpus().len().max(1);
+    settings.pancake.workers.map_or(cpus, |asked| asked.max(1) as usize)
+}
+
+/// Entry points by name, with the addresses that they got.
+type Listening = Vec<(String, SocketAddr)>;
+
+type WorkerSink = Box<dyn Sink + Send>;
+
+/// What all workers are made from.
+struct Workers<'a> {
+    engine: EngineKind,
+    table: Arc<arc_swap::ArcSwap<pancake_table::compiled::Table>>,
+    opened: mpsc::UnboundedSender<pancake_session::meter::Opened>,
+    lives: watch::Receiver<Life>,
+    meters: &'a [Arc<WorkerMeter>],
+    sinks: Vec<Option<WorkerSink>>,
+}
+
+impl Workers<'_> {
+    /// Starts them all; says where each entry point listens. Port 0 is chosen by the kernel for the first worker, and
+    /// the others take the same.
+    fn start(self, settings: &Settings) -> Result<(Vec<Running>, Listening)> {
+        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let cpus = workers::cpus();
+        let count = self.meters.len();
+        let mut entries = served_entry_points(settings)?;
+        let mut running = Vec::new();
+        for (number, (meter, sink)) in self.meters.iter().zip(self.sinks).enumerate() {
+            let worker = workers::start(Plan {
+                number,
+                count,
+                engine: self.engine,
+                // More workers than CPUs would fight over pinned ones.
+                cpu: (count <= cpus.len()).then(|| cpus[number]),
+                entry_points: entries.clone(),
+                table: self.table.clone(),
+                meter: meter.clone(),
+                opened: self.opened.clone(),
+                sink: Box::new(move || sink.map_or(Box::new(NoLog) as Box<dyn Sink>, |sink| sink as _)),
+                hostname: hostname.clone(),
+                life: self.lives.clone(),
+            })?;
+            for (entry, address) in entries.iter_mut().zip(&worker.addresses) {
+                entry.address = *address;
+            }
+            running.push(worker);
+        }
+        let listening = entries.iter().map(|entry| (entry.name.to_string(), entry.address)).collect();
+        Ok((running, listening))
+    }
+}
+
+/// The entry points that workers listen on: all but the admin one, numbered by their place in the settings.
+fn served_entry_points(settings: &Settings) -> Result<Vec<EntryPoint>> {
+    let all = settings.entry_points.iter().enumerate();
+    all.filter(|(_, entry)| entry.name != INTERNAL_ENTRY_POINT)
+        .map(|(place, entry)| {
+            let id = EntryPointId(u16::try_from(place).context("more than 65,536 entry points")?);
+            let address =
+                entry.listen.addresses().into_iter().find(can_bind).with_context(|| {
+                    format!("entry point {}: its address cannot be listened on", entry.name)
+                })?;
+            Ok(entry_point(id, address, entry))
+        })
+        .collect()
+}
+
+/// Whether the machine has this kind of address (IPv6 may be switched off). Whether the port is free is found out later.
+fn can_bind(address: &SocketAddr) -> bool {
+    !address.ip().is_unspecified() || std::net::UdpSocket::bind(SocketAddr::new(address.ip(), 0)).is_ok()
+}
+
+fn entry_point(id: EntryPointId, address: SocketAddr, from: &static_config::EntryPoint) -> EntryPoint {
+    let encoded = &from.encoded_characters;
+    EntryPoint {
+        read_timeout: from.read_timeout,
+        write_timeout: from.write_timeout,
+        idle_timeout: from.idle_timeout,
+        max_head_bytes: from.max_header_bytes,
+        sanitize_path: from.sanitize_path,
+        keep_alive_max_requests: from.keep_alive_max_requests.unwrap_or(0),
+        keep_alive_max_time: from.keep_alive_max_time,
+        forwarded: Forwarded {
+            insecure: from.forwarded_headers.insecure,
+            trusted: from
+                .forwarded_headers
+                .trusted_ips
+                .iter()
+                .map(|n| (n.address(), n.prefix_len()))
+                .collect(),
+            not_append_for: from.forwarded_headers.not_append_x_forwarded_for,
+        },
+        encoded: Encoded {
+            slash: encoded.slash,
+            back_slash: encoded.back_slash,
+            semicolon: encoded.semicolon,
+            percent: encoded.percent,
+            question_mark: encoded.question_mark,
+            hash: encoded.hash,
+        },
+        underscores: match from.underscore_headers {
+            static_config::UnderscoreHeaders::Keep => Underscores::Keep,
+            static_config::UnderscoreHeaders::Delete => Underscores::Delete,
+            static_config::UnderscoreHeaders::Reject => Underscores::Reject,
+        },
+        ..EntryPoint::new(id, &from.name, address)
+    }
+}
+
+/// How long the way down may take.
+struct Grace {
+    accept: Duration,
+    exchanges: Duration,
+}
+
+impl Grace {
+    /// The longest of all entry points.
+    fn of(settings: &Settings) -> Grace {
+        let longest = |of: fn(&static_config::EntryPoint) -> Duration| {
+            settings.entry_points.iter().map(of).max().unwrap_or_default()
+        };
+        Grace {
+            accept: longest(|entry| entry.request_accept_grace_timeout),
+            exchanges: longest(|entry| entry.grace_timeout),
+        }
+    }
+}
+
+/// Waits for the signal to stop, or for a worker that failed; then goes down in order.
+async fn live(life: watch::Sender<Life>, running: Vec<Running>, grace: Grace) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut ended = std::pin::pin!(all_ended(running));
+    tokio::select! {
+        result = &mut ended => {
+            life.send_replace(Life::Stop);
+            return result;
+        }
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    let down = async {
+        tokio::time::sleep(grace.accept).await;
+        life.send_replace(Life::Drain);
+        tokio::time::sleep(grace.exchanges).await;
+    };
+    let early = tokio::select! {
+        result = &mut ended => Some(result),
+        () = down => None,
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    life.send_replace(Life::Stop);
+    match early {
+        Some(result) => result,
+        None => ended.await,
+    }
+}
+
+/// Ends when every worker has, or when one has failed.
+async fn all_ended(running: Vec<Running>) -> Result<()> {
+    let mut joins = tokio::task::JoinSet::new();
+    for worker in running {
+        joins.spawn_blocking(move || worker.join());
+    }
+    while let Some(joined) = joins.join_next().await {
+        joined.context("waiting for a worker")??;
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! Worker threads: one pinned thread and one engine each, listeners by `SO_REUSEPORT`, sharing only the table.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use arc_swap::ArcSwap;
+use pancake_engine::{Engine, ListenOptions, Listener, epoll, ring};
+use pancake_session::meter::{Opened, WorkerMeter};
+use pancake_session::record::Sink;
+use pancake_session::settings::EntryPoint;
+use pancake_session::{Worker, accept, worker};
+use pancake_table::compiled::Table;
+use tokio::sync::watch;
+
+/// Which engine the workers run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// io_uring.
+    Ring,
+    /// epoll.
+    Epoll,
+}
+
+impl EngineKind {
+    /// Its name in configuration, logs and the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            EngineKind::Ring => ring::Ring::NAME,
+            EngineKind::Epoll => epoll::Epoll::NAME,
+        }
+    }
+}
+
+/// Where the process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Accepting and serving.
+    Serve,
+    /// Closing connections as they become idle; nothing new is accepted.
+    Drain,
+    /// Whatever is left is dropped.
+    Stop,
+}
+
+/// What one worker thread is given.
+pub struct Plan {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Workers in all.
+    pub count: usize,
+    /// The engine it runs on.
+    pub engine: EngineKind,
+    /// The CPU that it is pinned to, if any.
+    pub cpu: Option<usize>,
+    /// What it listens on.
+    pub entry_points: Vec<EntryPoint>,
+    /// The serving table.
+    pub table: Arc<ArcSwap<Table>>,
+    /// Its counters.
+    pub meter: Arc<WorkerMeter>,
+    /// Told about meters opened later.
+    pub opened: tokio::sync::mpsc::UnboundedSender<Opened>,
+    /// Makes its access-log sink, on its thread.
+    pub sink: Box<dyn FnOnce() -> Box<dyn Sink> + Send>,
+    /// Value of `X-Forwarded-Server`.
+    pub hostname: String,
+    /// What it is to do.
+    pub life: watch::Receiver<Life>,
+}
+
+/// A running worker.
+pub struct Running {
+    /// Where it listens, in the order of its entry points.
+    pub addresses: Vec<SocketAddr>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Running {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// What ended it before it was told to stop.
+    pub fn join(self) -> Result<()> {
+        self.thread.join().map_err(|_| anyhow!("a worker thread panicked"))?
+    }
+}
+
+/// Starts a worker and waits until it listens.
+///
+/// # Errors
+/// If an address cannot be listened on or the engine cannot start.
+pub fn start(plan: Plan) -> Result<Running> {
+    let (ready, started) = mpsc::channel();
+    let number = plan.number;
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .spawn(move || run(plan, ready))
+        .context("starting a worker thread")?;
+    match started.recv() {
+        Ok(Ok(addresses)) => Ok(Running { addresses, thread }),
+        Ok(Err(error)) => Err(error),
+        // The engine failed before the worker could say anything.
+        Err(_) => match thread.join() {
+            Ok(Err(error)) => Err(error),
+            _ => Err(anyhow!("worker {number} ended at once")),
+        },
+    }
+}
+
+type Ready = mpsc::Sender<Result<Vec<SocketAddr>>>;
+
+fn run(plan: Plan, ready: Ready) -> Result<()> {
+    if let Some(cpu) = plan.cpu {
+        pin(cpu);
+    }
+    let options = pancake_engine::Options::default();
+    let result = match plan.engine {
+        EngineKind::Ring => ring::run(&options, |engine| work(engine, plan, ready)),
+        EngineKind::Epoll => epoll::run(&options, |engine| work(engine, plan, ready)),
+    };
+    result.context("the event loop of a worker failed")
+}
+
+async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
+    let Plan { entry_points, table, meter, opened, sink, hostname, mut life, count, .. } = plan;
+    let parts = worker::Parts {
+        table,
+        meter,
+        opened: Box::new(move |meter| {
+            // The service thread ends after the workers; if it is gone nobody reads counters.
+            let _ = opened.send(meter);
+        }),
+        sink: sink(),
+        workers: count,
+        hostname,
+    };
+    let worker = Worker::new(engine.clone(), parts);
+    let mut addresses = Vec::new();
+    for entry in entry_points {
+        match listen(&engine, &entry) {
+            Ok((listener, address)) => {
+                addresses.push(address);
+                engine.spawn(accept::serve(worker.clone(), listener, Rc::new(entry)));
+            }
+            Err(error) => {
+                let what = format!("entry point {}: listening on {}", entry.name, entry.address);
+                let _ = ready.send(Err(anyhow!(error).context(what)));
+                return;
+            }
+        }
+    }
+    if ready.send(Ok(addresses)).is_err() {
+        return;
+    }
+    loop {
+        let now = *life.borrow_and_update();
+        match now {
+            Life::Serve => {}
+            Life::Drain => {
+                worker.drain();
+                break;
+            }
+            Life::Stop => return,
+        }
+        if life.changed().await.is_err() {
+            return;
+        }
+    }
+    finish(&worker, &mut life).await;
+}
+
+/// Ends when the last connection has, or when told to stop.
+async fn finish<E: Engine>(worker: &Worker<E>, life: &mut watch::Receiver<Life>) {
+    tokio::select! {
+        () = worker.drained() => {}
+        _ = life.wait_for(|life| *life == Life::Stop) => {}
+    }
+}
+
+fn listen<E: Engine>(engine: &E, entry: &EntryPoint) -> io::Result<(E::Listener, SocketAddr)> {
+    let listener = engine.listen(entry.address, &ListenOptions::default())?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// The CPUs that this process may run on.
+pub fn cpus() -> Vec<usize> {
+    match rustix::thread::sched_getaffinity(None) {
+        Ok(set) => (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Pins this thread. A refusal (a changed cpuset) costs speed only.
+fn pin(cpu: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(cpu);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::warn!(cpu, %error, "a worker could not be pinned");
+    }
+}
