@@ -36,8 +36,12 @@ impl Head {
 
     /// Whether the connection may carry another message after this one (RFC 9112 9.3).
     pub fn keep_alive(&self) -> bool {
-        let close = self.get("connection").is_some_and(|v| v.to_ascii_lowercase().contains("close"));
-        !close && !self.first.contains("HTTP/1.0")
+        let connection = self.get("connection").unwrap_or("").to_ascii_lowercase();
+        if self.first.contains("HTTP/1.0") {
+            connection.contains("keep-alive")
+        } else {
+            !connection.contains("close")
+        }
     }
 }
 
