@@ -18,6 +18,7 @@ use pancake_table::check::{Report, check_after};
 use pancake_table::compile::{EntryPointSpec, compile};
 use pancake_table::compiled::Table;
 use pancake_table::snapshot::{ServersTransport, Snapshot};
+use tokio::sync::watch;
 
 use crate::limits::MAX_RETIRED_TABLES;
 
@@ -120,6 +121,7 @@ pub struct Owner {
     version: u64,
     retired: Vec<Arc<Table>>,
     logged: HashSet<String>,
+    changed: watch::Sender<u64>,
 }
 
 impl Owner {
@@ -137,6 +139,7 @@ impl Owner {
             version: 0,
             retired: Vec::new(),
             logged: HashSet::new(),
+            changed: watch::Sender::new(0),
         }
     }
 
@@ -148,6 +151,11 @@ impl Owner {
     /// What everybody may read.
     pub fn view(&self) -> Arc<ArcSwap<View>> {
         self.view.clone()
+    }
+
+    /// Moves with each new table.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     /// A provider could not be read at all: what serves goes on, the reasons become visible.
@@ -184,6 +192,7 @@ impl Owner {
         }
         let table = Arc::new(compile(merged, &report, &self.entry_points, Some(&previous)));
         drop(previous);
+        crate::resolve::before_serving(&table);
         self.version += 1;
         self.held[provider as usize] = Some(update);
         self.publish(provider, table, &report);
@@ -234,6 +243,7 @@ impl Owner {
         view.providers[provider as usize].applied();
         self.log(&view);
         self.view.store(Arc::new(view));
+        self.changed.send_replace(self.version);
         self.retire();
     }
 

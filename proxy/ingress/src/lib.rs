@@ -11,6 +11,8 @@ pub mod admin;
 pub mod boot;
 /// The walk of a change: configuration -> check -> compile -> the table that workers read.
 pub mod change;
+/// Active health checks.
+pub mod health;
 /// The runtime of the service thread.
 pub mod host;
 /// Every limit of the service thread, by name.
@@ -19,6 +21,8 @@ pub mod limits;
 pub mod meters;
 /// Where configuration comes from.
 pub mod providers;
+/// Names of servers to addresses.
+pub mod resolve;
 /// The service thread: puts the above together.
 pub mod service;
 /// What the process tells about itself.

@@ -75,6 +75,8 @@ pub const RESOLVE_PERIOD: Duration = Duration::from_secs(30);
 pub const RESOLVE_RETRY_PERIOD: Duration = Duration::from_secs(2);
 /// Resolving one host name may take this long.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A change waits at most this long for the names that it brings.
+pub const RESOLVE_BEFORE_SERVING_TIME: Duration = Duration::from_secs(2);
 /// Host names resolved at a time.
 pub const MAX_CONCURRENT_RESOLVES: usize = 16;
 

@@ -20,9 +20,11 @@ use tokio::task::spawn_local;
 use crate::access_log;
 use crate::admin::{self, EngineChoice};
 use crate::change::{Handle, Owner, Problem, Provider};
+use crate::health;
 use crate::host::{self, Host};
 use crate::meters::Meters;
 use crate::providers::file;
+use crate::resolve;
 use crate::workers::Life;
 
 /// The configuration that the process starts with.
@@ -112,6 +114,8 @@ pub fn run(parts: Parts) -> Result<()> {
 async fn serve(parts: Parts, host: Host) -> Result<()> {
     let Parts { settings, first, workers, opened, mut life, .. } = parts;
     let view = first.owner.view();
+    spawn_local(health::run(first.owner.table(), first.owner.changed()));
+    spawn_local(resolve::run(first.owner.table(), first.owner.changed()));
     let meters = Arc::new(Meters::new(workers, opened));
     let (changes, table_thread) = Handle::spawn(first.owner).context("starting the table thread")?;
 
