@@ -96,19 +96,16 @@ fn starves_nobody(hog: Hog) {
 }
 
 #[test]
-#[ignore = "known: who waits keeps its receive slot, so more hogs than slots starve the others"]
 fn heads_that_never_end_starve_nobody() {
     starves_nobody(Hog::PartialHead);
 }
 
 #[test]
-#[ignore = "known: who waits keeps its receive slot, so more hogs than slots starve the others"]
 fn pipelined_requests_that_wait_starve_nobody() {
     starves_nobody(Hog::Pipelined);
 }
 
 #[test]
-#[ignore = "known: who waits keeps its receive slot, so more hogs than slots starve the others"]
 fn clients_that_never_read_starve_nobody() {
     starves_nobody(Hog::SlowRead);
 }

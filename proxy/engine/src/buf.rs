@@ -119,6 +119,12 @@ impl Buf {
         Buf { place: None, start: 0, end: 0 }
     }
 
+    /// Whether slots are scarce: more than half of the pool is out. Who has to wait for a peer should then copy the
+    /// bytes and let the slot go, so that those who wait longest do not keep all the slots.
+    pub fn is_scarce(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.pool.held() * 2 > place.pool.slots())
+    }
+
     /// Drops the first `n` bytes from the window.
     ///
     /// # Panics
@@ -292,6 +298,19 @@ impl Parts {
     /// Bytes left in all the pieces.
     pub fn bytes(&self) -> usize {
         self.iter().map(<[u8]>::len).sum()
+    }
+
+    /// Before a wait for the peer: copies received bytes and lets their slots go, if slots are scarce.
+    pub fn relieve(&mut self) {
+        for piece in self.pieces.iter_mut().flatten() {
+            if let Part::In(bytes) = piece
+                && bytes.is_scarce()
+            {
+                let mut copy = OutBuf::new();
+                copy.extend_from_slice(bytes);
+                *piece = Part::Out(copy);
+            }
+        }
     }
 
     /// The pieces that are left, in order, none of them empty.

@@ -107,7 +107,7 @@ impl EpollStream {
     fn poll_send(
         &self,
         cx: &Context<'_>,
-        parts: &Parts,
+        parts: &mut Parts,
         bytes: usize,
         sent: &mut usize,
         until: Time,
@@ -126,6 +126,7 @@ impl EpollStream {
             if self.core.worker.clock.now() >= until {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
+            parts.relieve();
             source.waits.wait_send(&self.core.worker, self.token, cx, until);
             return Poll::Pending;
         }
@@ -138,9 +139,9 @@ impl Stream for EpollStream {
         poll_fn(move |cx| self.poll_recv(cx, want, until))
     }
 
-    fn send(&self, parts: Parts, until: Time) -> impl Future<Output = io::Result<()>> {
+    fn send(&self, mut parts: Parts, until: Time) -> impl Future<Output = io::Result<()>> {
         let (bytes, mut sent) = (parts.bytes(), 0);
-        poll_fn(move |cx| self.poll_send(cx, &parts, bytes, &mut sent, until))
+        poll_fn(move |cx| self.poll_send(cx, &mut parts, bytes, &mut sent, until))
     }
 
     fn shutdown(&self) -> io::Result<()> {

@@ -165,6 +165,7 @@ impl<'a> Sending<'a> {
 
     fn start(&mut self, bytes: usize, sent: usize) -> u64 {
         let core = &self.stream.core;
+        self.parts.relieve();
         let mut op = Box::new(SendOp {
             stream: self.stream.key,
             fd: self.stream.fd,

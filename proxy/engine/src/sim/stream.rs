@@ -110,6 +110,7 @@ impl SimStream {
                     if let Some(conn) = world.conns.get_mut(&self.conn) {
                         conn.ends[self.side].sending = Some(cx.waker().clone());
                     }
+                    parts.relieve();
                     return Poll::Pending;
                 }
                 Ok(n) => parts.advance(n),

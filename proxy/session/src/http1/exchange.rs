@@ -57,6 +57,7 @@ async fn next_request<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<E::
                 parsed = held;
             }
         }
+        client.input.relieve();
         let received = {
             let idle = client.input.is_empty();
             let mut recv = pin!(client.stream.recv(Want::Some, until));
@@ -358,11 +359,13 @@ async fn race(
 /// is kept for later, and ends the watch.
 async fn watch<S: Stream>(client: &S, input: &mut Input) -> Up {
     if !input.is_empty() {
+        input.relieve();
         return Up::Whole;
     }
     match client.recv(Want::Some, Time::NEVER).await {
         Ok(bytes) if !bytes.is_empty() => {
             input.push(bytes);
+            input.relieve();
             Up::Whole
         }
         _ => Up::ClientGone("client-gone"),
@@ -390,12 +393,22 @@ async fn upload<S: Stream>(
         // Polled again whenever the answer's side moves, which is what opens the gate.
         poll_fn(|_| if gate.get() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
-    let mut pump =
-        Pump { from: client, input, to: server, chunked_out, recv_until: until, send_until: until, moved: 0 };
+    let mut pump = Pump {
+        from: client,
+        input: &mut *input,
+        to: server,
+        chunked_out,
+        recv_until: until,
+        send_until: until,
+        moved: 0,
+    };
     let result = pump.run(head.unwrap_or_default(), body).await;
     moved.set(pump.moved);
     match result {
-        Ok(()) => Up::Whole,
+        Ok(()) => {
+            input.relieve();
+            Up::Whole
+        }
         Err(PumpError::To(_)) => Up::ServerGone,
         Err(PumpError::Framing(reject)) => {
             Up::Refused(Failure::new(Phase::Http1, reject.reason, reject.status))

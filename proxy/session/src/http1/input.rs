@@ -38,6 +38,13 @@ impl Input {
         self.joined.extend_from_slice(&more);
     }
 
+    /// Before a wait: lets the engine's buffer go if buffers are scarce, so that those who wait do not keep them all.
+    pub(crate) fn relieve(&mut self) {
+        if let Some(window) = self.window.take_if(|window| window.is_scarce()) {
+            self.joined = window.to_vec();
+        }
+    }
+
     /// Forgets the first `n` bytes. Gives the engine's buffer back when nothing is left.
     pub(crate) fn consume(&mut self, n: usize) {
         match &mut self.window {

@@ -119,6 +119,8 @@ fn fields<S: Stream>(out: &mut Vec<u8>, source: &Source<'_>, client: &Client<S>,
             Known::Upgrade | Known::XForwardedFor | Known::UnderscoreTwin => return false,
             Known::ContentLength => return !chunked,
             Known::Trailer => return chunked,
+            // RFC 9110 section 10.1.1: an expectation of an HTTP/1.0 client means nothing.
+            Known::Expect => return head.expect_continue,
             Known::Te => {
                 kept.te_trailers |= has_trailers(field.value.of(bytes));
                 return false;

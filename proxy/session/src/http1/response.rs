@@ -160,6 +160,7 @@ async fn read_head<E: Engine>(
         {
             return Ok(plan);
         }
+        input.relieve();
         let waits_for_gate = ask_at < context.head_until && !context.gate.get();
         let until = if waits_for_gate { ask_at } else { context.head_until };
         match context.server.recv(Want::Some, until).await {
