@@ -1,6 +1,6 @@
 //! What is kept, and how it changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pancake_model::name::{InstanceId, RouterName, ServiceName};
 use pancake_model::registration::{Drain, Registration, ServiceEntry};
@@ -17,6 +17,8 @@ pub struct Contents {
     pub routers: BTreeMap<RouterName, Router>,
     /// Drains that were asked for.
     pub drains: BTreeMap<InstanceId, Drain>,
+    /// Proxies that were connected not long ago: a drain waits for them after a restart too.
+    pub proxies: BTreeSet<String>,
     /// What proxies were sent last.
     pub publication: Option<Publication>,
 }
@@ -49,6 +51,10 @@ pub enum Write {
     PutDrain(InstanceId, Drain),
     /// Forgets it; no error if it is not there.
     DeleteDrain(InstanceId),
+    /// Remembers a proxy.
+    PutProxy(String),
+    /// Forgets it; no error if it is not there.
+    DeleteProxy(String),
     /// Replaces the last published snapshot.
     Publish(Publication),
 }

@@ -29,6 +29,7 @@ const REGISTRATIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("regist
 const ENTRIES: TableDefinition<&str, &[u8]> = TableDefinition::new("entries");
 const ROUTERS: TableDefinition<&str, &[u8]> = TableDefinition::new("routers");
 const DRAINS: TableDefinition<&str, &[u8]> = TableDefinition::new("drains");
+const PROXIES: TableDefinition<&str, &[u8]> = TableDefinition::new("proxies");
 const SNAPSHOTS: TableDefinition<&str, &[u8]> = TableDefinition::new("snapshots");
 
 const KEY_SCHEMA: &str = "schema";
@@ -205,6 +206,8 @@ fn apply(transaction: &redb::WriteTransaction, write: &Write) -> Result<(), redb
         Write::DeleteRouter(name) => delete(ROUTERS, name.as_str()),
         Write::PutDrain(id, drain) => put(DRAINS, id.as_str(), json(drain)),
         Write::DeleteDrain(id) => delete(DRAINS, id.as_str()),
+        Write::PutProxy(id) => put(PROXIES, id, json(&())),
+        Write::DeleteProxy(id) => delete(PROXIES, id),
         Write::Publish(p) => {
             transaction.open_table(META)?.insert(KEY_VERSION, p.version)?;
             put(SNAPSHOTS, KEY_LAST, p.snapshot.clone())
@@ -230,6 +233,7 @@ impl Store for Embedded {
             entries: self.rows(&read, ENTRIES, ServiceName::new)?.into_iter().collect(),
             routers: self.rows(&read, ROUTERS, RouterName::new)?.into_iter().collect(),
             drains: self.rows(&read, DRAINS, InstanceId::new)?.into_iter().collect(),
+            proxies: self.rows(&read, PROXIES, Ok)?.into_iter().map(|(id, ())| id).collect(),
             publication: version.zip(snapshot).map(|(version, snapshot)| Publication { version, snapshot }),
         })
     }

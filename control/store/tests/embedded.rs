@@ -61,6 +61,7 @@ fn what_was_committed_is_there_after_a_restart() {
                 Write::PutEntry(Box::new(entry)),
                 Write::PutRouter(Box::new(router())),
                 Write::PutDrain(InstanceId::new("a").unwrap(), Drain { drained: true }),
+                Write::PutProxy("p1".into()),
                 Write::Publish(publication.clone()),
             ])
             .unwrap();
@@ -70,6 +71,7 @@ fn what_was_committed_is_there_after_a_restart() {
     let after = Embedded::open(directory.path()).unwrap().load().unwrap();
     assert_eq!(before, after);
     assert_eq!(after.registrations.len(), 1);
+    assert!(after.proxies.contains("p1"));
     assert_eq!(after.publication, Some(publication));
     assert!(after.drains[&InstanceId::new("a").unwrap()].drained);
 }

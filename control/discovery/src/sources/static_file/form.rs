@@ -1,6 +1,6 @@
 //! Text to entries; every problem at once.
 //!
-//! Pure. What it does not do: parse rules; the server does, with the routing contract.
+//! Pure. What it does not do: parse rules; the caller brings a [`Judge`] that does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,8 +119,11 @@ enum CheckType {
     Tcp,
 }
 
+/// Says everything that is wrong with a router and that this crate cannot know.
+pub type Judge = fn(&Router) -> Vec<String>;
+
 /// Reads the text. An error is about the file as a whole; nothing of it can be used then.
-pub fn read(text: &str, syntax: Syntax, node: &NodeId) -> Result<Form, Problem> {
+pub fn read(text: &str, syntax: Syntax, node: &NodeId, judge: Judge) -> Result<Form, Problem> {
     let whole = |line, message| Problem { service: None, line, message };
     if text.len() > MAX_FILE {
         return Err(whole(None, format!("the file has {} bytes; at most {MAX_FILE} are read", text.len())));
@@ -152,6 +155,8 @@ pub fn read(text: &str, syntax: Syntax, node: &NodeId) -> Result<Form, Problem> 
     for (name, line, value) in entries {
         let mut messages = Vec::new();
         let entry = read_entry(&name, value, node, &mut ids, &mut messages);
+        let routers = entry.iter().flat_map(|e| &e.routers);
+        messages.extend(routers.flat_map(judge).map(|why| format!("rule: {why}")));
         match entry {
             Some(entry) if messages.is_empty() => {
                 form.good.insert(entry.service.clone(), entry);
@@ -320,7 +325,7 @@ mod tests {
     use std::time::Duration;
 
     fn yaml(text: &str) -> Form {
-        read(text, Syntax::Yaml, &NodeId::new("n1").unwrap()).unwrap()
+        read(text, Syntax::Yaml, &NodeId::new("n1").unwrap(), |_| vec![]).unwrap()
     }
 
     const GOOD: &str = "
@@ -356,7 +361,7 @@ services:
     #[test]
     fn json_means_the_same() {
         let text = r#"{"services":{"web":{"rule":"Host(`a`)","instances":["127.0.0.1:1"]}}}"#;
-        let form = read(text, Syntax::Json, &NodeId::new("n1").unwrap()).unwrap();
+        let form = read(text, Syntax::Json, &NodeId::new("n1").unwrap(), |_| vec![]).unwrap();
         assert_eq!(form, yaml("services: {web: {rule: 'Host(`a`)', instances: ['127.0.0.1:1']}}"));
     }
 
@@ -383,7 +388,7 @@ services:
 
     #[test]
     fn a_file_that_is_no_file_of_services_is_one_problem() {
-        let read = |text: &str| read(text, Syntax::Yaml, &NodeId::new("n1").unwrap());
+        let read = |text: &str| read(text, Syntax::Yaml, &NodeId::new("n1").unwrap(), |_| vec![]);
         assert!(read("services: [").is_err());
         assert!(read("servces: {}").is_err());
         assert!(read("just words").is_err());

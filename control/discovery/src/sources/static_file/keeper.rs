@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use pancake_model::name::{NodeId, ServiceName};
 use pancake_model::registration::ServiceEntry;
 
-use super::form::{self, Problem, Syntax};
+use super::form::{self, Judge, Problem, Syntax};
 
 /// Entries in force, and what is wrong with the file.
 #[derive(Debug)]
 pub struct Keeper {
     node: NodeId,
     syntax: Syntax,
+    judge: Judge,
     good: BTreeMap<ServiceName, ServiceEntry>,
     partial: BTreeMap<ServiceName, ServiceEntry>,
 }
@@ -31,8 +32,13 @@ pub struct View {
 
 impl Keeper {
     /// With the entries that were in force before a restart.
-    pub fn new(node: NodeId, syntax: Syntax, last_good: BTreeMap<ServiceName, ServiceEntry>) -> Keeper {
-        Keeper { node, syntax, good: last_good, partial: BTreeMap::new() }
+    pub fn new(
+        node: NodeId,
+        syntax: Syntax,
+        judge: Judge,
+        last_good: BTreeMap<ServiceName, ServiceEntry>,
+    ) -> Keeper {
+        Keeper { node, syntax, judge, good: last_good, partial: BTreeMap::new() }
     }
 
     /// Takes the text of the file, or why it could not be read.
@@ -41,7 +47,7 @@ impl Keeper {
             Ok(text) => text,
             Err(why) => return self.keep(None, format!("cannot be read: {why}")),
         };
-        let form = match form::read(text, self.syntax, &self.node) {
+        let form = match form::read(text, self.syntax, &self.node, self.judge) {
             Ok(form) => form,
             Err(problem) => return self.keep(problem.line, problem.message),
         };
@@ -83,8 +89,12 @@ impl Keeper {
 mod tests {
     use super::*;
 
+    fn judge(router: &pancake_model::router::Router) -> Vec<String> {
+        if router.rule == "bad" { vec!["no such matcher".into()] } else { vec![] }
+    }
+
     fn keeper() -> Keeper {
-        Keeper::new(NodeId::new("n1").unwrap(), Syntax::Yaml, BTreeMap::new())
+        Keeper::new(NodeId::new("n1").unwrap(), Syntax::Yaml, judge, BTreeMap::new())
     }
 
     fn names(view: &View) -> Vec<&str> {
@@ -117,6 +127,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_turns_bad_stays_as_it_was() {
+        let mut keeper = keeper();
+        keeper.observe(Ok("services: {a: {rule: good}}"));
+        let view = keeper.observe(Ok("services: {a: {rule: bad}}"));
+        assert_eq!(view.entries["a"].routers[0].rule, "good");
+        assert!(view.problems[0].message.contains("no such matcher"), "{:?}", view.problems);
+    }
+
+    #[test]
     fn an_entry_that_was_never_good_serves_with_its_good_instances() {
         let mut keeper = keeper();
         let view = keeper.observe(Ok("services: {a: {instances: ['h:0', 'h:7']}}"));
@@ -137,7 +156,7 @@ mod tests {
     fn a_start_without_the_file_serves_what_was_kept() {
         let mut before = keeper();
         let kept = before.observe(Ok(TWO)).entries;
-        let mut after = Keeper::new(NodeId::new("n1").unwrap(), Syntax::Yaml, kept.clone());
+        let mut after = Keeper::new(NodeId::new("n1").unwrap(), Syntax::Yaml, judge, kept.clone());
         assert_eq!(after.observe(Err("gone".into())).entries, kept);
     }
 }
