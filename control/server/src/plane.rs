@@ -49,7 +49,8 @@ pub struct Plane {
 impl Plane {
     /// Puts the parts together; `started` is the zero of the world's time.
     pub fn new(settings: Settings, started: Instant, world: World, store: Arc<dyn Store>) -> Arc<Plane> {
-        let snapshots = watch::Sender::new(world.published().clone());
+        // What was published before a restart is handed out once it is clear that nothing newer takes its place.
+        let snapshots = watch::Sender::new(Arc::new(Published::nothing()));
         Arc::new(Plane {
             settings,
             started,
@@ -148,7 +149,7 @@ impl Plane {
         self.events.subscribe()
     }
 
-    /// Snapshots as they are published, the last one first.
+    /// Snapshots as they are published, the last one first; version 0 until the first decision after the start.
     pub fn snapshots(&self) -> watch::Receiver<Arc<Published>> {
         self.snapshots.subscribe()
     }

@@ -55,10 +55,13 @@ async fn publish(plane: &Arc<Plane>, force: bool) {
     };
     match verdict {
         // Quietly: what follows from holding is no change that could be published.
-        Verdict::Hold(why) => plane.update_quietly(|world, at| {
-            set_alarms(world, &candidate, &finished, at);
-            world.set_held(Some(why), at);
-        }),
+        Verdict::Hold(why) => {
+            plane.update_quietly(|world, at| {
+                set_alarms(world, &candidate, &finished, at);
+                world.set_held(Some(why), at);
+            });
+            plane.hand_out();
+        }
         Verdict::Publish { allow_empty } => {
             next.version = last.version.max(floor) + 1;
             next.allow_empty = allow_empty;
@@ -72,6 +75,7 @@ async fn send(plane: &Arc<Plane>, candidate: Candidate, finished: Finished, next
     if bytes.len() > MAX_SNAPSHOT {
         let why = format!("the snapshot has {} bytes; proxies accept {MAX_SNAPSHOT}", bytes.len());
         plane.update_quietly(|world, at| world.set_held(Some(why), at));
+        plane.hand_out();
         return;
     }
     // A version that is not stored could be used twice after a restart. Traffic matters more: the snapshot goes out all
