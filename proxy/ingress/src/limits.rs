@@ -37,6 +37,10 @@ pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// Bytes of one message of the control plane; a larger one ends the stream before it is read.
 pub const MAX_CONTROL_MESSAGE_BYTES: usize = 256 << 20;
+/// Fields of one message of the control plane, at all depths: bounds what decoding takes.
+pub const MAX_CONTROL_FIELDS: usize = 8_000_000;
+/// Bytes that the control plane may send ahead of what was read.
+pub const CONTROL_WINDOW_BYTES: u32 = 4 << 20;
 /// Messages to the control plane that wait to be sent.
 pub const CONTROL_SEND_QUEUE: usize = 64;
 /// Connecting to the control plane may take this long.
@@ -53,6 +57,8 @@ pub const CONTROL_BACKOFF_MAX: Duration = Duration::from_secs(15);
 pub const CONTROL_BACKOFF_RESET: Duration = Duration::from_secs(10);
 /// Problems that one refusal carries.
 pub const MAX_NACK_PROBLEMS: usize = 1_000;
+/// Between two writes of the snapshot that serves to disk.
+pub const SAVE_PERIOD: Duration = Duration::from_secs(1);
 /// Bytes of the snapshot kept on disk that are read at start.
 pub const MAX_SAVED_SNAPSHOT_BYTES: u64 = 256 << 20;
 /// Servers whose drain is watched at a time.

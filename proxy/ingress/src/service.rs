@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow};
 use arc_swap::ArcSwap;
-use pancake_config::traefik::static_config::Settings;
+use pancake_config::traefik::static_config::{INTERNAL_ENTRY_POINT, Settings};
 use pancake_session::meter::{Opened, WorkerMeter};
 use pancake_table::compile::EntryPointSpec;
 use pancake_table::compiled::Table;
@@ -19,10 +19,11 @@ use tokio::task::spawn_local;
 
 use crate::access_log;
 use crate::admin::{self, EngineChoice};
-use crate::change::{Handle, Owner, Problem, Provider};
+use crate::change::{Handle, Owner, Problem, Provider, Update, View};
 use crate::health;
 use crate::host::{self, Host};
 use crate::meters::Meters;
+use crate::providers::control::{self, saved};
 use crate::providers::file;
 use crate::resolve;
 use crate::workers::Life;
@@ -63,6 +64,20 @@ pub fn load_first(settings: &Settings) -> First {
             Ok(update) => owner.submit(Provider::File, update),
             Err(problems) => owner.fail(Provider::File, problems),
         };
+    }
+    if let (Some(_), Some(state_dir)) = (&settings.providers.pancake, &settings.pancake.state_dir) {
+        match saved::load(state_dir) {
+            Ok(None) => {}
+            Ok(Some(snapshot)) => {
+                owner.submit(Provider::Pancake, Update::from_control(snapshot, false));
+            }
+            Err(error) => {
+                owner.fail(
+                    Provider::Pancake,
+                    vec![Problem::of_provider(Provider::Pancake, error.to_string())],
+                );
+            }
+        }
     }
     First { owner, files }
 }
@@ -112,31 +127,28 @@ pub fn run(parts: Parts) -> Result<()> {
 }
 
 async fn serve(parts: Parts, host: Host) -> Result<()> {
-    let Parts { settings, first, workers, opened, mut life, .. } = parts;
-    let view = first.owner.view();
-    spawn_local(health::run(first.owner.table(), first.owner.changed()));
-    spawn_local(resolve::run(first.owner.table(), first.owner.changed()));
-    let meters = Arc::new(Meters::new(workers, opened));
-    let (changes, table_thread) = Handle::spawn(first.owner).context("starting the table thread")?;
-
-    if let (Some(provider), Some(seen)) = (settings.providers.file.clone(), first.files)
+    let Parts { settings, first: First { owner, files }, mut life, .. } = parts;
+    let (table, view, changed) = (owner.table(), owner.view(), owner.changed());
+    let meters = Arc::new(Meters::new(parts.workers, parts.opened));
+    let (changes, _) = Handle::spawn(owner).context("starting the table thread")?;
+    let counts = parts.access_log.as_ref().map(access_log::Writer::counts);
+    let log = parts.access_log.map(|writer| spawn_local(writer.run(host, life.clone())));
+    spawn_local(health::run(table.clone(), changed.clone()));
+    spawn_local(resolve::run(table, changed.clone()));
+    if let (Some(provider), Some(seen)) = (settings.providers.file.clone(), files)
         && provider.watch
     {
         spawn_local(file::watch(provider, settings.providers.throttle, seen, changes.clone()));
     }
-    let mut listening = parts.listening;
-    let counts = parts.access_log.as_ref().map(access_log::Writer::counts);
-    let log = parts.access_log.map(|writer| spawn_local(writer.run(host, life.clone())));
+    let control = follow_control_plane(&settings, changes, &view, &meters, changed);
     if let Some(listener) = parts.admin {
-        listening.push((
-            pancake_config::traefik::static_config::INTERNAL_ENTRY_POINT.into(),
-            listener.local_addr()?,
-        ));
+        let mut listening = parts.listening;
+        listening.push((INTERNAL_ENTRY_POINT.into(), listener.local_addr()?));
         let context = admin::Context {
-            settings: settings.clone(),
-            view: view.clone(),
-            meters: meters.clone(),
-            control: None,
+            settings,
+            view,
+            meters,
+            control,
             access_log: counts,
             engine: parts.engine,
             listening,
@@ -144,15 +156,42 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
             life: life.clone(),
             started: SystemTime::now(),
         };
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        spawn_local(admin::serve(listener, Arc::new(context)));
+        spawn_local(admin::serve(tokio::net::TcpListener::from_std(listener)?, Arc::new(context)));
     }
     // An error means that whoever tells about life is gone: that is the end too.
     let _ = life.wait_for(|life| *life == Life::Stop).await;
     if let Some(log) = log {
-        let _ = log.await;
+        log.await.context("the access log")?;
     }
-    drop(changes);
-    drop((view, meters, table_thread));
     Ok(())
+}
+
+/// Starts what `providers.pancake` asks for.
+fn follow_control_plane(
+    settings: &Settings,
+    changes: Handle,
+    view: &Arc<ArcSwap<View>>,
+    meters: &Arc<Meters>,
+    changed: watch::Receiver<u64>,
+) -> Option<Arc<control::Status>> {
+    let endpoint = settings.providers.pancake.as_ref()?.endpoint.clone();
+    let state_dir = settings.pancake.state_dir.clone();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let proxy_id = saved::proxy_id(state_dir.as_deref(), &host);
+    let names = settings.entry_points.iter().map(|entry_point| entry_point.name.clone());
+    let status = Arc::new(control::Status::new(endpoint.clone()));
+    spawn_local(control::run(control::Parts {
+        endpoint,
+        proxy_id,
+        entry_points: names.filter(|name| name != INTERNAL_ENTRY_POINT).collect(),
+        changes,
+        view: view.clone(),
+        meters: meters.clone(),
+        status: status.clone(),
+        changed: changed.clone(),
+    }));
+    if let Some(state_dir) = state_dir {
+        spawn_local(saved::keep(state_dir, view.clone(), changed));
+    }
+    Some(status)
 }

@@ -1,0 +1,171 @@
+//! What a message would cost, before it is decoded.
+//!
+//! Two bytes of protobuf can become hundreds of bytes of memory (an empty router), so a size limit alone does not bound
+//! what a hostile message takes. This walks over the encoded message, allocates nothing, and counts.
+
+use pancake_table::check::Problem;
+use pancake_table::limits::{MAX_ROUTERS, MAX_SERVERS, MAX_SERVICES, MAX_TRANSPORTS};
+use prost::bytes::Buf;
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+use crate::limits::MAX_CONTROL_FIELDS;
+
+/// What was found without decoding.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    /// `nonce` of the message.
+    pub(super) nonce: u64,
+    /// `version` of the snapshot.
+    pub(super) version: u64,
+    /// What is too much.
+    pub(super) excess: Vec<Problem>,
+}
+
+/// Messages that hold messages.
+#[derive(Clone, Copy)]
+enum Kind {
+    ControlMessage,
+    Snapshot,
+    Service,
+    LoadBalancer,
+    HealthCheck,
+    Leaf,
+}
+
+#[derive(Default)]
+struct Counts {
+    nonce: u64,
+    version: u64,
+    fields: usize,
+    routers: usize,
+    services: usize,
+    servers: usize,
+    transports: usize,
+}
+
+/// # Errors
+/// If this is no protobuf message.
+pub(super) fn weigh(message: &[u8]) -> Result<Weight, String> {
+    weigh_as(message, Kind::ControlMessage)
+}
+
+/// As [`weigh`], of a snapshot alone.
+pub(super) fn weigh_snapshot(message: &[u8]) -> Result<Weight, String> {
+    weigh_as(message, Kind::Snapshot)
+}
+
+fn weigh_as(message: &[u8], kind: Kind) -> Result<Weight, String> {
+    let mut counts = Counts::default();
+    walk(message, kind, &mut counts)?;
+    let limits = [
+        ("fields", counts.fields, MAX_CONTROL_FIELDS),
+        ("routers", counts.routers, MAX_ROUTERS),
+        ("services", counts.services, MAX_SERVICES),
+        ("servers", counts.servers, MAX_SERVERS),
+        ("serversTransports", counts.transports, MAX_TRANSPORTS),
+    ];
+    let excess = limits.into_iter().filter(|(_, found, limit)| found > limit).map(|(what, found, limit)| {
+        Problem::error("snapshot", what, format!("{found} {what}, at most {limit} are allowed"))
+    });
+    Ok(Weight { nonce: counts.nonce, version: counts.version, excess: excess.collect() })
+}
+
+fn walk(mut message: &[u8], kind: Kind, counts: &mut Counts) -> Result<(), String> {
+    while message.has_remaining() {
+        let (tag, wire) = decode_key(&mut message).map_err(|error| error.to_string())?;
+        counts.fields += 1;
+        match wire {
+            WireType::Varint => {
+                let value = decode_varint(&mut message).map_err(|error| error.to_string())?;
+                match (kind, tag) {
+                    (Kind::ControlMessage, 1) => counts.nonce = value,
+                    (Kind::Snapshot, 1) => counts.version = value,
+                    _ => {}
+                }
+            }
+            WireType::SixtyFourBit => skip(&mut message, 8)?,
+            WireType::ThirtyTwoBit => skip(&mut message, 4)?,
+            WireType::LengthDelimited => {
+                let length = decode_varint(&mut message).map_err(|error| error.to_string())?;
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                let inner = message.get(..length).ok_or("a field is longer than the message")?;
+                message.advance(length);
+                if let Some(kind) = child(kind, tag, counts) {
+                    walk(inner, kind, counts)?;
+                }
+            }
+            WireType::StartGroup | WireType::EndGroup => return Err("groups are not used here".into()),
+        }
+    }
+    Ok(())
+}
+
+/// The kind of message in this field, if there is one; the depth is that of the schema.
+fn child(kind: Kind, tag: u32, counts: &mut Counts) -> Option<Kind> {
+    Some(match (kind, tag) {
+        (Kind::ControlMessage, 2) => Kind::Snapshot,
+        (Kind::Snapshot, 2) => {
+            counts.routers += 1;
+            Kind::Leaf
+        }
+        (Kind::Snapshot, 3) => {
+            counts.services += 1;
+            Kind::Service
+        }
+        (Kind::Snapshot, 4) => {
+            counts.transports += 1;
+            Kind::Leaf
+        }
+        (Kind::Service, 2) => Kind::LoadBalancer,
+        (Kind::LoadBalancer, 1) => {
+            counts.servers += 1;
+            Kind::Leaf
+        }
+        (Kind::LoadBalancer, 3) => Kind::HealthCheck,
+        (Kind::HealthCheck, 11) => Kind::Leaf,
+        _ => return None,
+    })
+}
+
+fn skip(message: &mut &[u8], bytes: usize) -> Result<(), String> {
+    *message = message.get(bytes..).ok_or("a field is longer than the message")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use pancake_table::proto as pb;
+    use prost::Message;
+
+    use super::*;
+    use crate::change::Provider;
+    use crate::change::tests::snapshot;
+
+    fn encoded(snapshot: pb::Snapshot) -> Vec<u8> {
+        pb::ControlMessage { nonce: 7, snapshot: Some(snapshot) }.encode_to_vec()
+    }
+
+    #[test]
+    fn finds_nonce_and_version_and_no_excess() {
+        let of = pb::Snapshot { version: 9, ..pb::Snapshot::from(&snapshot(Provider::Pancake, 3)) };
+        assert_eq!(weigh(&encoded(of)), Ok(Weight { nonce: 7, version: 9, excess: vec![] }));
+    }
+
+    #[test]
+    fn a_million_empty_routers_are_too_many() {
+        let routers = vec![pb::Router::default(); 1_000_000];
+        let weight =
+            weigh(&encoded(pb::Snapshot { routers, version: 1, ..pb::Snapshot::default() })).unwrap();
+        assert_eq!((weight.nonce, weight.version, weight.excess.len()), (7, 1, 1));
+        assert_eq!(weight.excess[0].field, "routers");
+    }
+
+    #[test]
+    fn lengths_beyond_the_message_are_no_message() {
+        for bytes in
+            [&[0x12, 0x05, 0x01][..], &[0x12, 0xff, 0xff, 0xff, 0xff, 0x0f], &[0x0b], &[0xff; 11], &[0x09, 1]]
+        {
+            assert!(weigh(bytes).is_err(), "{bytes:?}");
+        }
+    }
+}
