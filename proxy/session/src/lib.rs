@@ -19,6 +19,8 @@ pub mod meter;
 pub mod record;
 /// What an entry point is told by the static configuration.
 pub mod settings;
+/// Boxes for large futures that live for one exchange, used again.
+mod spares;
 /// Connections to servers, and who gets the next request.
 pub mod upstream;
 /// What the sessions of one worker share.

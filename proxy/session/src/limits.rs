@@ -41,3 +41,6 @@ pub const METER_ROWS: usize = 32;
 
 /// Request text (method, target, host, user agent, referrer) kept for an access record, in bytes each.
 pub const MAX_RECORDED_TEXT_BYTES: usize = 2048;
+
+/// Boxes for exchanges that a worker keeps for later ones, about 2 KiB each.
+pub const MAX_SPARE_BOXES: usize = 256;

@@ -12,6 +12,7 @@ use pancake_table::compiled::Table;
 use crate::http1::Scratch;
 use crate::meter::{Opened, WorkerMeter};
 use crate::record::Sink;
+use crate::spares::Spares;
 use crate::upstream::Upstreams;
 
 /// What a worker is made of.
@@ -39,6 +40,7 @@ pub struct Worker<E: Engine> {
     pub(crate) hostname: String,
     pub(crate) upstreams: Upstreams<E>,
     pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) exchanges: Spares,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     draining: Cell<bool>,
     sessions: Cell<usize>,
@@ -54,6 +56,7 @@ impl<E: Engine> Worker<E> {
             hostname: parts.hostname,
             upstreams: Upstreams::new(parts.opened, parts.workers, seed),
             scratch: RefCell::default(),
+            exchanges: Spares::default(),
             table: RefCell::new(Cache::new(parts.table)),
             draining: Cell::new(false),
             sessions: Cell::new(0),

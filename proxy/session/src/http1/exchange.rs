@@ -23,19 +23,27 @@ use crate::record::{Failure, Phase};
 use crate::upstream::{Chosen, ConnectError, Connection};
 use crate::worker::Worker;
 
-/// Serves the next request of the connection.
-pub(crate) async fn run<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<E::Stream>) -> Next {
-    let Some(mut job) = next_request(worker, client).await else { return Next::Close };
+/// Serves one request. Owns the connection meanwhile and hands it back.
+pub(crate) async fn run<E: Engine>(
+    worker: Rc<Worker<E>>,
+    mut client: Client<E::Stream>,
+    mut job: Job<E>,
+) -> (Client<E::Stream>, Next) {
     let target = std::mem::replace(&mut job.target, Err(Failure::new(Phase::Lookup, "", 0)));
-    let mut ledger = Ledger::open(worker, client, &mut job);
-    match target {
-        Err(failure) => refuse(worker, client, &job, &mut ledger, failure).await,
-        Ok((chosen, outgoing)) => forward(worker, client, &job, &mut ledger, chosen, outgoing).await,
-    }
+    let mut ledger = Ledger::open(&worker, &client, &mut job);
+    let next = match target {
+        Err(failure) => refuse(&worker, &mut client, &job, &mut ledger, failure).await,
+        Ok((chosen, outgoing)) => forward(&worker, &mut client, &job, &mut ledger, chosen, outgoing).await,
+    };
+    drop(ledger);
+    (client, next)
 }
 
 /// Waits for a whole request head. `None`: the connection has ended, was idle for too long, or the worker drains.
-async fn next_request<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<E::Stream>) -> Option<Job<E>> {
+pub(crate) async fn next_request<E: Engine>(
+    worker: &Rc<Worker<E>>,
+    client: &mut Client<E::Stream>,
+) -> Option<Job<E>> {
     let limit = |from: Time, d: Option<Duration>| d.map_or(Time::NEVER, |d| from.after(d));
     let mut until = match client.requests {
         0 => limit(client.opened, client.entry.read_timeout),
@@ -92,7 +100,7 @@ async fn refuse<E: Engine>(
     ledger.status = failure.status;
     let body_left = !matches!(job.framing, Framing::Empty | Framing::Length(0));
     let keep = keeps_alive(worker, client, job) && !body_left;
-    let out = {
+    let (out, body_bytes) = {
         let second = worker.engine.unix_time().as_secs();
         let mut scratch = worker.scratch.borrow_mut();
         let head_request = job.method == crate::meter::Method::Head;
@@ -101,8 +109,10 @@ async fn refuse<E: Engine>(
         reply::make(&reply, scratch.date.at(second))
     };
     match client.stream.send(out.into(), write_until(client, job)).await {
-        Ok(()) if keep => Next::Keep,
-        Ok(()) => Next::Linger,
+        Ok(()) => {
+            ledger.response_bytes = body_bytes;
+            if keep { Next::Keep } else { Next::Linger }
+        }
         Err(_) => Next::Close,
     }
 }

@@ -81,8 +81,10 @@ pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream
     let peer_ip = stream.peer_addr().ip().to_canonical().to_string().into();
     let opened = worker.engine.now();
     let mut client = Client { stream, input: Input::default(), entry, peer_ip, opened, requests: 0 };
-    loop {
-        match exchange::run(&worker, &mut client).await {
+    while let Some(job) = exchange::next_request(&worker, &mut client).await {
+        let next;
+        (client, next) = worker.exchanges.start(exchange::run(worker.clone(), client, job)).await;
+        match next {
             Next::Keep => {}
             Next::Close => return,
             Next::Reset => return client.stream.reset_on_drop(),

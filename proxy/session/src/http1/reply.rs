@@ -29,11 +29,13 @@ pub(crate) struct Reply<'a> {
     pub(crate) head_request: bool,
 }
 
-/// The answer, as Traefik gives it.
-pub(crate) fn make(reply: &Reply<'_>, date: &[u8; 29]) -> OutBuf {
+/// The answer, as Traefik gives it, and the length of its body.
+pub(crate) fn make(reply: &Reply<'_>, date: &[u8; 29]) -> (OutBuf, u64) {
     let mut out = OutBuf::new();
     emit::error_response(&mut out, reply.status, reply.reason, Some(date), reply.close, reply.head_request);
-    out
+    let head = out.windows(4).position(|w| w == b"\r\n\r\n").map_or(out.len(), |at| at + 4);
+    let body = (out.len() - head) as u64;
+    (out, body)
 }
 
 /// `HTTP/1.1 100 Continue` (RFC 9110 section 15.2.1).
