@@ -210,3 +210,73 @@ pub async fn idle_streams_hold_no_buffer<E: Subject>(engine: E, seed: u64) {
     }
     all_returned(&engine).await;
 }
+
+/// Streams whose sends wait, with received bytes in hand, leave slots to those that can go on.
+pub async fn waiting_sends_leave_slots_to_others<E: Subject>(engine: E, seed: u64) {
+    const STUCK: usize = 10;
+    let relayed = Rc::new(Cell::new(0));
+    let mut unread = Vec::new();
+    for _ in 0..STUCK {
+        let (source, from) = pair(&engine).await;
+        let (to, sink) = pair(&engine).await;
+        unread.push(sink);
+        let until = engine.now().after(PATIENCE * 10);
+        engine.spawn(async move {
+            let piece: &'static [u8] = &[1; 64 * 1024];
+            while source.send(piece.into(), until).await.is_ok() {}
+        });
+        let relayed = relayed.clone();
+        engine.spawn(async move {
+            while let Ok(bytes) = from.recv(Want::Bulk, until).await {
+                relayed.set(relayed.get() + bytes.len());
+                if bytes.is_empty() || to.send(bytes.into(), until).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    let mut before = usize::MAX;
+    while relayed.get() != before {
+        before = relayed.get();
+        pause(&engine, 250).await;
+    }
+    let (client, server) = pair(&engine).await;
+    let total = 200_000;
+    let received = join(
+        send_in_pieces(&engine, &client, seed, total),
+        check_until_end(&engine, &server, seed, || Want::Bulk),
+    );
+    assert_eq!(received.await.1, total);
+    drop((client, server, unread));
+    all_returned(&engine).await;
+}
+
+/// Bytes that arrive on streams on which nobody receives leave slots to others.
+pub async fn unread_bytes_leave_slots_to_others<E: Subject>(engine: E, seed: u64) {
+    const UNREAD: usize = 40;
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        let (client, server) = pair(&engine).await;
+        send(&engine, &client, stretch(seed, 0, 10)).await.expect("sends");
+        check_exactly(&engine, &server, seed, 0, 10).await;
+        unread.push((client, server));
+    }
+    for (client, _) in &unread {
+        for n in 0..4 {
+            send(&engine, client, stretch(seed, 10 + 10 * n, 10)).await.expect("sends");
+            pause(&engine, 1).await;
+        }
+    }
+    let (client, server) = pair(&engine).await;
+    let total = 50_000;
+    let received = join(
+        send_in_pieces(&engine, &client, seed, total),
+        check_until_end(&engine, &server, seed, || Want::Some),
+    );
+    assert_eq!(received.await.1, total);
+    for (_, server) in &unread {
+        check_exactly(&engine, server, seed, 10, 40).await;
+    }
+    drop((client, server, unread));
+    all_returned(&engine).await;
+}
