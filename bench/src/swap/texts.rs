@@ -1,12 +1,14 @@
-//! The files of the swap scenarios: [`ROUTERS`] routers on distinct hosts, one router for the load, and one that only
-//! this version has. Every version changes each router, so that nothing stays the same by accident.
+//! The files of the swap scenarios: [`ROUTERS`] routers on distinct hosts, among them one for the load, and one that
+//! only this version has. Every version changes each router, so that nothing stays the same by accident.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// Routers that a version changes.
+/// Routers in a file; also the most services that the control plane reads from one.
 pub const ROUTERS: usize = 10_000;
+/// All but the two of [`own_rules`].
+const OTHERS: usize = ROUTERS - 2;
 
 /// Rules of the two routers that the scenario itself uses.
 fn own_rules(version: usize) -> [(&'static str, String); 2] {
@@ -19,7 +21,7 @@ fn own_rules(version: usize) -> [(&'static str, String); 2] {
 /// A Traefik dynamic file; each version moves every router to another service.
 pub fn dynamic(backend: SocketAddr, version: usize) -> String {
     let mut text = String::from("http:\n  routers:\n");
-    for i in 0..ROUTERS {
+    for i in 0..OTHERS {
         let service = (i + version) % 10;
         let _ =
             write!(text, "    r{i}:\n      rule: \"Host(`h{i}.example.test`)\"\n      service: s{service}\n");
@@ -45,7 +47,7 @@ pub fn services(backend: SocketAddr, version: usize) -> String {
         let instance = format!("{{id: {name}-1, address: {address}, port: {port}, weight: {weight}}}");
         let _ = write!(text, "  {name}:\n    rule: \"{rule}\"\n    instances:\n      - {instance}\n");
     };
-    for i in 0..ROUTERS {
+    for i in 0..OTHERS {
         add(&format!("r{i}"), &format!("Host(`h{i}.example.test`)"), weight);
     }
     for (name, rule) in own_rules(version) {
