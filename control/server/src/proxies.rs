@@ -212,11 +212,11 @@ impl Proxies {
     }
 
     /// A proxy says that nothing is in flight to an instance. True if a drain waited for it. What it says before it
-    /// was sent the drain is about something older and does not count.
+    /// has the drain is about something older and does not count.
     pub fn drained(&mut self, id: &str, connection: u64, instance: &str) -> bool {
-        let Some(sent) = self.current(id, connection).map(|p| p.sent) else { return false };
+        let Some(has) = self.current(id, connection).map(|p| p.sent.max(p.serving)) else { return false };
         match self.drains.get_mut(instance) {
-            Some(drain) if drain.version.is_some_and(|v| v <= sent) => drain.confirmed.insert(id.to_owned()),
+            Some(drain) if drain.version.is_some_and(|v| v <= has) => drain.confirmed.insert(id.to_owned()),
             _ => false,
         }
     }
@@ -232,7 +232,7 @@ impl Proxies {
             .map(|(id, p)| Confirmation {
                 proxy: id.clone(),
                 confirmed: drain.confirmed.contains(id),
-                acknowledged: drain.version.is_some_and(|v| v <= p.serving && p.sent >= v),
+                acknowledged: drain.version.is_some_and(|v| v <= p.serving),
                 connected: p.connection.is_some(),
             })
             .collect();

@@ -143,7 +143,9 @@ impl World {
             }
             world.entries.insert(entry.service.clone(), entry);
         }
+        // A proxy that served the drain before the restart may confirm it before it is sent anything new.
         world.proxies.set_drains(world.drains.keys());
+        world.proxies.published(world.published.version, &world.published.shown);
         world.outbox.clear();
         world
     }
