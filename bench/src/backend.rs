@@ -32,6 +32,7 @@ struct State {
     name: String,
     healthy: AtomicBool,
     open: AtomicUsize,
+    received: AtomicUsize,
     served: AtomicUsize,
 }
 
@@ -47,6 +48,7 @@ impl Backend {
             name: name.to_owned(),
             healthy: AtomicBool::new(true),
             open: AtomicUsize::new(0),
+            received: AtomicUsize::new(0),
             served: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&state);
@@ -57,6 +59,11 @@ impl Backend {
     /// What `/health` answers from now on: 200 or 503.
     pub fn set_healthy(&self, healthy: bool) {
         self.state.healthy.store(healthy, Ordering::Relaxed);
+    }
+
+    /// Requests received so far, health checks not counted; their answers may be under way still.
+    pub fn received(&self) -> usize {
+        self.state.received.load(Ordering::Relaxed)
     }
 
     /// Requests answered so far, health checks not counted.
@@ -110,6 +117,9 @@ fn answer(state: &State, head: &Head, body: &[u8]) -> Vec<u8> {
     let path = target.split('?').next().unwrap_or("/");
     let mut parts = path.trim_start_matches('/').splitn(2, '/');
     let (kind, rest) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    if kind != "health" {
+        state.received.fetch_add(1, Ordering::Relaxed);
+    }
     let (mut status, mut content) = (200, format!("{}\n", state.name).into_bytes());
     match kind {
         "health" if !state.healthy.load(Ordering::Relaxed) => {
