@@ -154,7 +154,7 @@ mod tests {
         let found = ["10.0.0.1:80", "10.0.0.2:80"].map(|address| address.parse().unwrap());
         take_over(&[old.clone(), new.clone()], &found);
         assert_eq!((address(&old), address(&new)), ("10.0.0.2:80".into(), "10.0.0.1:80".into()));
-        take_over(&[old.clone()], &found[..1]);
+        take_over(std::slice::from_ref(&old), &found[..1]);
         assert_eq!(address(&old), "10.0.0.1:80");
     }
 

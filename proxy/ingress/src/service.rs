@@ -13,6 +13,7 @@ use pancake_config::traefik::static_config::{INTERNAL_ENTRY_POINT, Settings};
 use pancake_session::meter::{Opened, WorkerMeter};
 use pancake_table::compile::EntryPointSpec;
 use pancake_table::compiled::Table;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::spawn_local;
@@ -132,6 +133,8 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
     let meters = Arc::new(Meters::new(parts.workers, parts.opened));
     let (changes, _) = Handle::spawn(owner).context("starting the table thread")?;
     let counts = parts.access_log.as_ref().map(access_log::Writer::counts);
+    // Its handler stays, so that a signal meant to rotate a log ends no process that has none.
+    let _ = signal(SignalKind::user_defined1())?;
     let log = parts.access_log.map(|writer| spawn_local(writer.run(host, life.clone())));
     spawn_local(health::run(table.clone(), changed.clone()));
     spawn_local(resolve::run(table, changed.clone()));

@@ -3,7 +3,7 @@
 //! The values are read from the workers' cells when somebody asks; nothing is counted twice on the way of a request.
 
 use http::StatusCode;
-use pancake_session::meter::WorkerMeter;
+use pancake_session::meter::{Cell, WorkerMeter};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
@@ -114,23 +114,26 @@ fn exchanges(families: &mut Families, kind: &str, of: &[(&str, &str)], sums: &Ht
         labels.extend_from_slice(of);
         let name = |what: &str| format!("traefik_{kind}_{what}");
         let by = "partitioned by status code, protocol, and method.";
-        let help = format!("How many HTTP requests processed on a {kind}, {by}");
+        let kind = if kind == "entrypoint" { "an entrypoint" } else { &format!("a {kind}") };
+        let help = format!("How many HTTP requests processed on {kind}, {by}");
         families.counter(&name("requests_total"), &help, &labels, sum.requests as f64);
-        let help = format!("How long it took to process the request on a {kind}, {by}");
+        let help = format!("How long it took to process the request on {kind}, {by}");
         families.histogram(&name("request_duration_seconds"), &help, &labels, sum);
-        let help = format!("The total size of requests in bytes handled by a {kind}, {by}");
+        let help = format!("The total size of requests in bytes handled by {kind}, {by}");
         families.counter(&name("requests_bytes_total"), &help, &labels, sum.request_bytes as f64);
-        let help = format!("The total size of responses in bytes handled by a {kind}, {by}");
+        let help = format!("The total size of responses in bytes handled by {kind}, {by}");
         families.counter(&name("responses_bytes_total"), &help, &labels, sum.response_bytes as f64);
     }
 }
+
+type CellOf = fn(&WorkerMeter) -> &Cell;
 
 fn own(context: &Context, families: &mut Families) {
     let view = context.view.load_full();
     let one = [("version", env!("CARGO_PKG_VERSION")), ("engine", context.engine.name)];
     families.gauge("pancake_build_info", "Version and engine; always 1.", &one, 1.0);
     families.gauge("pancake_workers", "Worker threads.", &[], context.meters.workers() as f64);
-    let cells: [(&str, &str, fn(&WorkerMeter) -> &pancake_session::meter::Cell); 3] = [
+    let cells: [(&str, &str, CellOf); 3] = [
         ("pancake_accepted_total", "Client connections accepted.", |worker| &worker.accepted),
         ("pancake_accept_failures_total", "Accepts that failed.", |worker| &worker.accept_failures),
         ("pancake_retries_total", "Exchanges sent again on a fresh connection.", |worker| &worker.retries),

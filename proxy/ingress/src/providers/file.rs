@@ -180,7 +180,7 @@ pub async fn watch(provider: FileProvider, throttle: Duration, mut seen: Seen, c
         }
         let Some(settled) = settle(&provider.source, newer).await else { return };
         let of = settled.clone();
-        let Ok(result) = tokio::task::spawn_blocking(move || read(&of)).await else { return };
+        let Some(result) = changes.prepare(move || read(&of)).await else { return };
         seen = settled;
         taken = Some(Instant::now());
         let outcome = match result {

@@ -108,8 +108,8 @@ impl Session {
     /// # Errors
     /// If the bytes are no message: then the two ends do not understand each other.
     async fn take(&mut self, bytes: Bytes, outgoing: &mpsc::Sender<ProxyMessage>) -> Result<(), String> {
-        let read = tokio::task::spawn_blocking(move || incoming::read(bytes)).await;
-        let incoming = match read.map_err(|error| error.to_string())? {
+        let read = self.parts.changes.prepare(move || incoming::read(bytes)).await;
+        let incoming = match read.ok_or("the table thread is gone")? {
             Ok(incoming) => incoming,
             Err(reason) => {
                 let reason = format!("the control plane sent what is no message: {reason}");
