@@ -2,6 +2,7 @@
 
 mod args;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -51,7 +52,9 @@ fn run(dev: &Dev) -> anyhow::Result<()> {
 
 fn log(dev: &Dev) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&dev.log).with_context(|| format!("--log {}", dev.log))?;
-    let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let logger =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match dev.log_format {
         LogFormat::Text => logger.init(),
         LogFormat::Json => logger.json().init(),

@@ -12,7 +12,7 @@ use pancake_store::{Store, Write};
 use tokio::sync::{broadcast, watch};
 
 use crate::publish::Published;
-use crate::settings::{EVENT_BUFFER, Settings};
+use crate::settings::{EVENT_BUFFER, SETTLE_TIMEOUT, Settings};
 use crate::world::{At, OpError, World};
 
 /// An event with its number.
@@ -40,6 +40,7 @@ pub struct Plane {
     store: Arc<dyn Store>,
     commits: tokio::sync::Mutex<()>,
     changes: watch::Sender<u64>,
+    settled: watch::Sender<u64>,
     events: broadcast::Sender<Arc<Numbered>>,
     event_numbers: AtomicU64,
     snapshots: watch::Sender<Arc<Published>>,
@@ -58,6 +59,7 @@ impl Plane {
             store,
             commits: tokio::sync::Mutex::new(()),
             changes: watch::Sender::new(0),
+            settled: watch::Sender::new(0),
             events: broadcast::Sender::new(EVENT_BUFFER),
             event_numbers: AtomicU64::new(0),
             snapshots,
@@ -142,6 +144,21 @@ impl Plane {
     /// Changes with each update.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// All changes up to this number are published, or held back.
+    pub fn set_settled(&self, change: u64) {
+        self.settled.send_replace(change);
+    }
+
+    /// Waits until what changed so far is published or held back, so that who asks after a change sees it; at most
+    /// [`SETTLE_TIMEOUT`].
+    pub async fn settled(&self) {
+        let until = *self.changes.borrow();
+        let mut settled = self.settled.subscribe();
+        let wait = settled.wait_for(|settled| *settled >= until);
+        // An answer that is a little old is better than none.
+        let _ = tokio::time::timeout(SETTLE_TIMEOUT, wait).await;
     }
 
     /// Events from now on.

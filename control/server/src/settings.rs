@@ -49,8 +49,10 @@ pub const FORGET_SILENT: Duration = Duration::from_secs(600);
 pub const FORGET_DRAINED: Duration = Duration::from_secs(600);
 /// A proxy that is away is forgotten after this.
 pub const FORGET_PROXY: Duration = Duration::from_secs(3600);
-/// Missing reports of a new drain: how often [`crate::serve`] looks whether it is complete.
-pub const DRAIN_POLL: Duration = Duration::from_millis(500);
+/// Between two looks at whether a drain that is waited for is complete.
+pub const DRAIN_POLL: Duration = Duration::from_millis(100);
+/// Questions wait this long for changes before them to be published.
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Settings of the process.
 #[derive(Clone, Debug)]

@@ -147,12 +147,17 @@ fn show(from: &str, answer: &Value) -> anyhow::Result<()> {
     }
 
     let candidates = list(answer, "candidates");
-    let ruled_out = text(answer, "ruled_out");
+    let all = text(answer, "routers");
     say("")?;
-    say(&format!(
-        "why: {} routers on this entry point, {ruled_out} ruled out by host or path, asked by priority:",
-        text(answer, "routers")
-    ))?;
+    match (candidates.len(), text(answer, "ruled_out").as_str()) {
+        (0, _) => {
+            say(&format!("why: {all} routers on this entry point, and all demand another host or path"))?
+        }
+        (_, "0") => say(&format!("why: {all} routers on this entry point, asked by priority:"))?,
+        (_, out) => say(&format!(
+            "why: {all} routers on this entry point, {out} of them demand another host or path; asked by priority:"
+        ))?,
+    }
     for candidate in &candidates {
         let verdict = if candidate["matched"] == true { "matches" } else { "no" };
         say(&format!(

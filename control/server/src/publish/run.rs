@@ -19,8 +19,9 @@ pub async fn run(plane: Arc<Plane>, mut stop: watch::Receiver<bool>) {
     let mut changes = plane.changes();
     let mut first = true;
     loop {
-        changes.borrow_and_update();
+        let change = *changes.borrow_and_update();
         publish(&plane, std::mem::take(&mut first)).await;
+        plane.set_settled(change);
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = stopped(&mut stop) => return,

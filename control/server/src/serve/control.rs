@@ -124,6 +124,7 @@ impl Control for ControlService {
         request: Request<api::ListServicesRequest>,
     ) -> Answer<api::ListServicesResponse> {
         let request = request.into_inner();
+        self.plane.settled().await;
         let at = self.plane.now();
         let list = |w: &_| view::services(w, &request.service, request.include_tombstones, at);
         Ok(Response::new(api::ListServicesResponse { services: self.plane.read(list) }))
@@ -138,10 +139,12 @@ impl Control for ControlService {
             version: w.published().version,
             routes: view::routes(w),
         };
+        self.plane.settled().await;
         Ok(Response::new(self.plane.read(list)))
     }
 
     async fn explain(&self, request: Request<api::ExplainRequest>) -> Answer<api::ExplainResponse> {
+        self.plane.settled().await;
         let published = self.plane.read(|w| w.published().clone());
         Ok(Response::new(explain::explain(&published, request.into_inner())?))
     }
@@ -154,6 +157,7 @@ impl Control for ControlService {
     }
 
     async fn get_status(&self, _: Request<api::GetStatusRequest>) -> Answer<api::Status> {
+        self.plane.settled().await;
         let at = self.plane.now();
         Ok(Response::new(self.plane.read(|w| view::status(w, at))))
     }
