@@ -59,6 +59,14 @@ impl Bed {
         answer.and_then(|a| a.head.get("x-backend").map(str::to_owned)).unwrap_or_default()
     }
 
+    /// Whether API and metrics both say that the file is not as it should be.
+    fn shows_problems(&self) -> bool {
+        let metrics = self.proxy.admin("/metrics");
+        let count =
+            metrics.lines().find_map(|l| l.strip_prefix("pancake_config_problems{provider=\"file\"} "));
+        count.is_some_and(|n| n != "0") && self.proxy.admin("/api/pancake/problems").contains("routes.yml")
+    }
+
     /// Runs `change` while requests go on; every one of them must be answered with 2xx.
     fn under_load(&self, change: impl FnOnce()) -> load::Tally {
         let stop = AtomicBool::new(false);
@@ -111,10 +119,12 @@ fn a_broken_file_leaves_traffic_alone_and_is_visible() {
             })
             .unwrap();
             assert_eq!(bed.served_by(), "one", "{what}");
+            assert!(bed.shows_problems(), "{what}: {}", bed.proxy.admin("/api/pancake/problems"));
         }
     });
     replace(&bed.file, &dynamic(&bed.two));
     wait_until("a good file takes over again", SOON, || bed.served_by() == "two").unwrap();
+    wait_until("nothing is shown as wrong any more", SOON, || !bed.shows_problems()).unwrap();
 }
 
 #[test]
@@ -128,6 +138,7 @@ fn a_vanished_file_leaves_traffic_alone() {
         })
         .unwrap();
         assert_eq!(bed.served_by(), "one");
+        assert!(bed.shows_problems(), "{}", bed.proxy.admin("/api/pancake/problems"));
     });
     replace(&bed.file, &dynamic(&bed.two));
     wait_until("the file that came back takes over", SOON, || bed.served_by() == "two").unwrap();
