@@ -79,7 +79,11 @@ impl Pool {
         windows.set(1);
         self.out.set(self.out.get() + 1);
         let start = id as usize * self.slot_bytes;
-        Buf { place: Some(Place { pool: self.clone(), id }), start: start as u32, end: (start + len) as u32 }
+        Buf {
+            place: Some(Place::Slot { pool: self.clone(), id }),
+            start: start as u32,
+            end: (start + len) as u32,
+        }
     }
 
     /// Hands each slot that came back since the last call to `take`.
@@ -100,15 +104,21 @@ impl Pool {
     }
 }
 
-struct Place {
-    pool: Rc<Pool>,
-    id: u32,
+/// Where the bytes of a window lie.
+#[derive(Clone)]
+enum Place {
+    Slot {
+        pool: Rc<Pool>,
+        id: u32,
+    },
+    /// Copied out of a slot because slots were scarce.
+    Own(Rc<[u8]>),
 }
 
 /// Received bytes: a window on a slot of the engine. The slot goes back when the last window on it drops.
 pub struct Buf {
     place: Option<Place>,
-    // Offsets into the pool's memory, which is smaller than 4 GiB.
+    // Offsets into the pool's memory, or into the own bytes. Pools are far below 4 GiB.
     start: u32,
     end: u32,
 }
@@ -119,10 +129,18 @@ impl Buf {
         Buf { place: None, start: 0, end: 0 }
     }
 
-    /// Whether slots are scarce: more than half of the pool is out. Who has to wait for a peer should then copy the
-    /// bytes and let the slot go, so that those who wait longest do not keep all the slots.
-    pub fn is_scarce(&self) -> bool {
-        self.place.as_ref().is_some_and(|place| place.pool.held() * 2 > place.pool.slots())
+    /// Before a wait for a peer: copies the bytes and lets the slot go, if slots are scarce (more than half of the pool
+    /// is out), so that those who wait longest do not keep all the slots. Says whether slots were scarce.
+    pub fn relieve(&mut self) -> bool {
+        match &self.place {
+            Some(Place::Slot { pool, .. }) if pool.held() * 2 > pool.slots() => {
+                let own: Rc<[u8]> = (**self).into();
+                let end = own.len() as u32;
+                *self = Buf { place: Some(Place::Own(own)), start: 0, end };
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Drops the first `n` bytes from the window.
@@ -147,14 +165,11 @@ impl Buf {
     /// If the window is shorter.
     pub fn split_to(&mut self, n: usize) -> Buf {
         assert!(n <= self.len());
-        let Some(place) = &self.place else { return Buf::empty() };
-        let windows = &place.pool.windows[place.id as usize];
-        windows.set(windows.get() + 1);
-        let head = Buf {
-            place: Some(Place { pool: place.pool.clone(), id: place.id }),
-            start: self.start,
-            end: self.start + n as u32,
-        };
+        if let Some(Place::Slot { pool, id }) = &self.place {
+            let windows = &pool.windows[*id as usize];
+            windows.set(windows.get() + 1);
+        }
+        let head = Buf { place: self.place.clone(), start: self.start, end: self.start + n as u32 };
         self.start += n as u32;
         head
     }
@@ -167,8 +182,9 @@ impl Deref for Buf {
     fn deref(&self) -> &[u8] {
         match &self.place {
             None => &[],
-            Some(place) => {
-                let cells = &place.pool.memory[self.start as usize..self.end as usize];
+            Some(Place::Own(bytes)) => &bytes[self.start as usize..self.end as usize],
+            Some(Place::Slot { pool, .. }) => {
+                let cells = &pool.memory[self.start as usize..self.end as usize];
                 // SAFETY: while a window exists the engine does not write to the slot, and no safe code can reach
                 // the cells of a pool, so the bytes are stable for the life of `&self`.
                 unsafe { std::slice::from_raw_parts(cells.as_ptr() as *const u8, cells.len()) }
@@ -179,7 +195,7 @@ impl Deref for Buf {
 
 impl Drop for Buf {
     fn drop(&mut self) {
-        if let Some(Place { pool, id }) = self.place.take() {
+        if let Some(Place::Slot { pool, id }) = self.place.take() {
             let windows = &pool.windows[id as usize];
             windows.set(windows.get() - 1);
             if windows.get() == 0 {
@@ -303,12 +319,8 @@ impl Parts {
     /// Before a wait for the peer: copies received bytes and lets their slots go, if slots are scarce.
     pub fn relieve(&mut self) {
         for piece in self.pieces.iter_mut().flatten() {
-            if let Part::In(bytes) = piece
-                && bytes.is_scarce()
-            {
-                let mut copy = OutBuf::new();
-                copy.extend_from_slice(bytes);
-                *piece = Part::Out(copy);
+            if let Part::In(bytes) = piece {
+                bytes.relieve();
             }
         }
     }

@@ -20,6 +20,9 @@ use crate::buf::{Buf, Parts};
 /// The resolution of deadlines and sleeps.
 pub const TIMER_GRAIN: Duration = Duration::from_millis(16);
 
+/// Receives of one stream that may succeed at once, one after the other, before other tasks get their turn.
+pub const RECV_RUN: u8 = 8;
+
 /// A point on the engine's monotonic clock, in nanoseconds since an arbitrary start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(pub u64);
@@ -117,6 +120,10 @@ pub trait Listener: 'static {
 pub trait Stream: 'static {
     /// Receives some bytes. An empty buffer is the end of the stream (the peer half-closed).
     fn recv(&self, want: Want, until: Time) -> impl Future<Output = io::Result<Buf>>;
+
+    /// Whether the stream is open and has nothing to read, as far as the kernel has told or can be asked. From then on
+    /// the engine keeps watch, as a pending `recv` would. Not to be called while a `recv` is outstanding.
+    fn is_quiet(&self) -> bool;
 
     /// Sends all the parts in order, or fails. Tries at once; waits only when the socket is full.
     fn send(&self, parts: Parts, until: Time) -> impl Future<Output = io::Result<()>>;

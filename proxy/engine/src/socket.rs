@@ -6,12 +6,15 @@ use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::buf::{MAX_PARTS, Parts};
 use crate::seam::ListenOptions;
 
 /// The address that stands for one that the kernel no longer knows.
+/// A silent peer is asked after this, and again as often. Go's default.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Whether the kernel may let a call on the socket wait.
@@ -49,6 +52,8 @@ fn stream_socket(addr: SocketAddr, mode: Mode) -> io::Result<Socket> {
     let kind = if mode == Mode::NonBlocking { kind.nonblocking() } else { kind };
     let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
+    // Like Go, and so Traefik: a peer that vanished is noticed. Accepted sockets inherit all of it.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE))?;
     Ok(socket)
 }
 
@@ -101,6 +106,15 @@ pub(crate) unsafe fn recv(fd: RawFd, slot: *mut u8, len: usize) -> io::Result<us
             done => return done,
         }
     }
+}
+
+/// Whether an open stream has nothing to read now.
+pub(crate) fn is_silent(fd: RawFd) -> bool {
+    let mut byte = 0u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the buffer is the one byte.
+    let n = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) };
+    matches!(result(n), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
 }
 
 /// The pieces of a send as the kernel wants them.

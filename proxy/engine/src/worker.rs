@@ -187,6 +187,11 @@ impl Waits {
         self.plan(worker, token, until);
     }
 
+    /// Whether a task waits to receive.
+    pub(crate) fn waits_to_recv(&self) -> bool {
+        self.recv.waker.is_some()
+    }
+
     pub(crate) fn wake_recv(&mut self) {
         self.recv.wake();
     }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use pancake_engine::{Engine, Listener};
 
 use crate::http1;
-use crate::limits::ACCEPT_BACKOFF;
+use crate::limits::{ACCEPT_BACKOFF, MAX_ACCEPT_RUN};
 use crate::settings::EntryPoint;
 use crate::worker::Worker;
 
@@ -17,7 +17,12 @@ use crate::worker::Worker;
 /// A failed accept (file descriptors or memory at their limit) is counted and tried again after
 /// [`ACCEPT_BACKOFF`], so that the connections that are open go on being served.
 pub async fn serve<E: Engine>(worker: Rc<Worker<E>>, listener: E::Listener, entry: Rc<EntryPoint>) {
+    let mut run = 0;
     loop {
+        run += 1;
+        if run % MAX_ACCEPT_RUN == 0 {
+            yield_now().await;
+        }
         let accepted = {
             let mut accept = pin!(listener.accept());
             poll_fn(|cx| match accept.as_mut().poll(cx) {
@@ -41,4 +46,17 @@ pub async fn serve<E: Engine>(worker: Rc<Worker<E>>, listener: E::Listener, entr
             }
         }
     }
+}
+
+/// Lets other tasks have their turn.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -36,8 +36,17 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// Idle connections to servers are looked over this often.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
-/// Rows of (status, method) per meter; what does not fit is counted in the last row.
-pub const METER_ROWS: usize = 32;
+/// Servers whose idle connections are looked over in one go.
+pub const MAX_SWEPT_SERVERS: usize = 1024;
+
+/// Connections accepted in one go before other tasks get their turn.
+pub const MAX_ACCEPT_RUN: usize = 64;
+
+/// Rows of (status, method) that a meter makes room for at a time.
+pub const METER_BLOCK_ROWS: usize = 4;
+
+/// Blocks of rows per meter; what does not fit is counted by the first digit of its status.
+pub const METER_BLOCKS: usize = 12;
 
 /// Request text (method, target, host, user agent, referrer) kept for an access record, in bytes each.
 pub const MAX_RECORDED_TEXT_BYTES: usize = 2048;

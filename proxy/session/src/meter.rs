@@ -3,11 +3,11 @@
 //! Each cell has one writer, so adding is a load and a store without a locked instruction. Readers may see the
 //! cells of one request apart by an instant; sums are exact once the worker is at rest.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::limits::METER_ROWS;
+use crate::limits::{METER_BLOCK_ROWS, METER_BLOCKS};
 
 /// Upper bounds of the duration histogram, in seconds: Traefik's default buckets.
 pub const DURATION_BUCKETS: [f64; 4] = [0.1, 0.3, 1.2, 5.0];
@@ -36,10 +36,17 @@ impl Cell {
 }
 
 /// Exchanges of one object (entry point, router or service), by status and method.
+///
+/// Rows come in blocks, made when they are first needed. A client can make up many kinds of exchanges: when all rows
+/// are taken, further kinds are counted by status class, so that a failing server always shows.
 #[derive(Debug, Default)]
 pub struct HttpMeter {
-    rows: [Row; METER_ROWS],
+    blocks: [OnceLock<Box<[Row; METER_BLOCK_ROWS]>>; METER_BLOCKS],
+    classes: OnceLock<Box<[Row; STATUS_CLASSES]>>,
 }
+
+/// First digits of a status, 0 to 9.
+const STATUS_CLASSES: usize = 10;
 
 /// Exchanges with one status and one method.
 #[derive(Debug, Default)]
@@ -88,24 +95,30 @@ impl HttpMeter {
     }
 
     fn row(&self, key: u32) -> &Row {
-        for row in &self.rows[..METER_ROWS - 1] {
-            match row.key.load(Ordering::Relaxed) {
-                k if k == key => return row,
-                0 => {
-                    row.key.store(key, Ordering::Release);
-                    return row;
+        for block in &self.blocks {
+            for row in block.get_or_init(Box::default).iter() {
+                match row.key.load(Ordering::Relaxed) {
+                    k if k == key => return row,
+                    0 => {
+                        row.key.store(key, Ordering::Release);
+                        return row;
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
-        let last = &self.rows[METER_ROWS - 1];
-        last.key.store(Method::Other as u32, Ordering::Release);
-        last
+        let class = (key >> 8) / 100 % STATUS_CLASSES as u32;
+        let row = &self.classes.get_or_init(Box::default)[class as usize];
+        row.key.store((class * 100) << 8 | Method::Other as u32, Ordering::Release);
+        row
     }
 
-    /// Rows in use: status (0 = various), method, cells.
+    /// Rows in use: status, method, cells. Kinds that found no room are one row per status class, with the status 100,
+    /// 200, … and [`Method::Other`]; such a row can stand beside one with exactly that status and method.
     pub fn rows(&self) -> impl Iterator<Item = (u16, Method, &Row)> {
-        self.rows.iter().filter_map(|row| {
+        let blocks = self.blocks.iter().filter_map(OnceLock::get).flat_map(|block| block.iter());
+        let classes = self.classes.get().into_iter().flat_map(|rows| rows.iter());
+        blocks.chain(classes).filter_map(|row| {
             let key = row.key.load(Ordering::Acquire);
             (key != 0).then(|| ((key >> 8) as u16, Method::from_code(key as u8), row))
         })
@@ -240,13 +253,16 @@ mod tests {
     }
 
     #[test]
-    fn more_kinds_than_rows_are_counted_together() {
+    fn more_kinds_than_rows_are_counted_by_status_class() {
         let meter = HttpMeter::default();
-        for status in 100..300 {
+        for status in 200..300 {
             meter.add(&sample(status, Method::Get));
         }
-        assert_eq!(meter.rows().map(|(.., r)| r.requests.get()).sum::<u64>(), 200);
-        assert_eq!(meter.rows().count(), METER_ROWS);
+        meter.add(&sample(503, Method::Get));
+        assert_eq!(meter.rows().map(|(.., r)| r.requests.get()).sum::<u64>(), 101);
+        assert_eq!(meter.rows().count(), METER_BLOCK_ROWS * METER_BLOCKS + 2);
+        let failed = meter.rows().find(|(status, ..)| *status == 500).map(|(.., r)| r.requests.get());
+        assert_eq!(failed, Some(1));
     }
 
     #[test]

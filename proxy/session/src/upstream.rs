@@ -5,19 +5,16 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use pancake_balance::pick::WeightedRoundRobin;
-use pancake_engine::{Engine, Stream, Time, Want};
+use pancake_engine::{Engine, Stream, Time};
 use pancake_table::compiled::{Route, Server, Service, Slot};
 
-use crate::limits::SWEEP_PERIOD;
+use crate::limits::{MAX_SWEPT_SERVERS, SWEEP_PERIOD};
 use crate::meter::{HttpMeter, Opened, ServerMeter};
 use crate::worker::Worker;
 
@@ -161,6 +158,9 @@ impl<E: Engine> Upstreams<E> {
         if let Some(known) = entry
             && known.slot == server.slot
         {
+            if server.draining {
+                known.idle.borrow_mut().clear();
+            }
             return known.clone();
         }
         let meter = Arc::new(ServerMeter::default());
@@ -175,13 +175,17 @@ impl<E: Engine> Upstreams<E> {
         local
     }
 
-    /// Closes connections that were idle for too long or that the server closed.
-    fn sweep(&self, now: Time) {
+    /// Closes connections that were idle for too long or that the server closed. Looks at up to
+    /// [`MAX_SWEPT_SERVERS`] servers from `from` on, and says where to go on.
+    fn sweep(&self, from: usize, now: Time) -> usize {
         // Collected first: dropping a stream may not happen while the vector is borrowed by a session.
-        let servers: Vec<_> = self.servers.borrow().iter().flatten().cloned().collect();
+        let servers: Vec<_> =
+            self.servers.borrow().iter().skip(from).take(MAX_SWEPT_SERVERS).flatten().cloned().collect();
         for server in servers {
-            server.idle.borrow_mut().retain(|idle| idle.until > now && is_quiet(&idle.stream));
+            server.idle.borrow_mut().retain(|idle| idle.until > now && idle.stream.is_quiet());
         }
+        let next = from + MAX_SWEPT_SERVERS;
+        if next < self.servers.borrow().len() { next } else { 0 }
     }
 }
 
@@ -199,7 +203,10 @@ impl<E: Engine> LocalService<E> {
         let servers = &self.service.servers;
         let usable = |i: usize| {
             let server = &servers[i];
-            !server.draining && server.live.is_up() && !tried.contains(&i)
+            !server.draining
+                && server.live.is_up()
+                && server.live.address.load().is_some()
+                && !tried.contains(&i)
         };
         let index = self.order.borrow_mut().pick(usable)?;
         let local = self.servers[index].clone();
@@ -222,7 +229,7 @@ impl<E: Engine> Chosen<E> {
     pub(crate) fn reuse(&self, now: Time) -> Option<Connection<E::Stream>> {
         let mut idle = self.local.idle.borrow_mut();
         while let Some(candidate) = idle.pop_back() {
-            if candidate.until > now && is_quiet(&candidate.stream) {
+            if candidate.until > now && candidate.stream.is_quiet() {
                 return Some(Connection { stream: candidate.stream, reused: true });
             }
         }
@@ -245,8 +252,12 @@ impl<E: Engine> Chosen<E> {
         }
     }
 
-    /// Keeps a connection, on which nothing is outstanding, for a later exchange.
+    /// Keeps a connection, on which nothing is outstanding, for a later exchange; not one that has more to say, nor
+    /// one to a server that takes no more requests.
     pub(crate) fn keep(&self, stream: E::Stream, now: Time) {
+        if self.server.draining || !stream.is_quiet() {
+            return;
+        }
         let until = self.server.transport.idle_conn_timeout.map_or(Time::NEVER, |d| now.after(d));
         let mut idle = self.local.idle.borrow_mut();
         if idle.len() < self.local.max_idle {
@@ -255,20 +266,15 @@ impl<E: Engine> Chosen<E> {
     }
 }
 
-/// Whether an idle connection is open and silent. One that has bytes or its end to read is not fit for use.
-fn is_quiet(stream: &impl Stream) -> bool {
-    let recv = pin!(stream.recv(Want::Some, Time::NEVER));
-    matches!(recv.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
-}
-
 /// Looks over idle connections for as long as the worker lives.
 pub(crate) async fn sweep<E: Engine>(worker: Weak<Worker<E>>) {
+    let mut from = 0;
     loop {
         let Some(alive) = worker.upgrade() else { return };
         let engine = alive.engine.clone();
         drop(alive);
         engine.sleep_until(engine.now().after(SWEEP_PERIOD)).await;
         let Some(alive) = worker.upgrade() else { return };
-        alive.upstreams.sweep(engine.now());
+        from = alive.upstreams.sweep(from, engine.now());
     }
 }

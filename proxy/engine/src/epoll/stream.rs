@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use super::turn::Core;
 use crate::buf::{Buf, Parts};
-use crate::seam::{Stream, Time, Want};
+use crate::seam::{RECV_RUN, Stream, Time, Want};
 use crate::socket::{self, Mode};
 
 /// A connected stream of the `epoll` engine.
@@ -70,6 +70,12 @@ impl EpollStream {
         let mut sources = self.core.sources.borrow_mut();
         let source = sources.held(self.token);
         if source.readable {
+            source.run += 1;
+            if source.run > RECV_RUN {
+                source.run = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let slots = match want {
                 Want::Some => &self.core.small,
                 Want::Bulk => &self.core.bulk,
@@ -99,6 +105,7 @@ impl EpollStream {
         if self.core.worker.clock.now() >= until {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
+        source.run = 0;
         source.waits.wait_recv(&self.core.worker, self.token, cx, until);
         Poll::Pending
     }
@@ -137,6 +144,13 @@ impl EpollStream {
 impl Stream for EpollStream {
     fn recv(&self, want: Want, until: Time) -> impl Future<Output = io::Result<Buf>> {
         poll_fn(move |cx| self.poll_recv(cx, want, until))
+    }
+
+    fn is_quiet(&self) -> bool {
+        let mut sources = self.core.sources.borrow_mut();
+        let source = sources.held(self.token);
+        source.readable = source.readable && !socket::is_silent(self.fd);
+        !source.readable
     }
 
     fn send(&self, mut parts: Parts, until: Time) -> impl Future<Output = io::Result<()>> {

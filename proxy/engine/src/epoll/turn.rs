@@ -34,6 +34,8 @@ pub(super) struct Source {
     pub(super) ended: bool,
     /// The stream is noted as one that found no slot.
     pub(super) waits_for_slot: bool,
+    /// Receives since the stream last waited.
+    pub(super) run: u8,
     pub(super) waits: Waits,
 }
 
@@ -66,6 +68,7 @@ impl Core {
             writable: false,
             ended: false,
             waits_for_slot: false,
+            run: 0,
             waits: Waits::default(),
         });
         let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;

@@ -13,14 +13,12 @@ use io_uring::{cqueue, opcode, types};
 use super::op::Sending;
 use super::turn::{Core, Queued, kind};
 use crate::buf::{Buf, Parts};
-use crate::seam::{Stream, Time, Want};
+use crate::seam::{RECV_RUN, Stream, Time, Want};
 use crate::socket;
 use crate::worker::Waits;
 
 /// Buffers that wait in the engine for a call of `recv` before the receive is disarmed.
 const QUEUED_MAX: u32 = 4;
-/// Bulk receives that may succeed in a row before other tasks get their turn.
-const BULK_RUN: u8 = 8;
 const NIL: u32 = u32::MAX;
 
 /// Which receive is in flight.
@@ -47,7 +45,7 @@ pub(super) struct Conn {
     cancelling: bool,
     /// Noted as one that found no slot.
     starving: bool,
-    /// Bulk receives since the stream last waited.
+    /// Receives since the stream last waited.
     run: u8,
 }
 
@@ -93,6 +91,9 @@ impl RingStream {
         let mut conns = core.conns.borrow_mut();
         let conn = conns.held(self.key);
         if conn.head != NIL {
+            if self.is_over_run(conn, cx) {
+                return Poll::Pending;
+            }
             let Queued { buf, next } = core.queued.borrow_mut().remove(conn.head as usize);
             conn.head = next;
             conn.count -= 1;
@@ -110,7 +111,10 @@ impl RingStream {
             (Armed::No, _) if conn.starving => {}
             (Armed::No, Want::Some) => self.arm_small(conn),
             (Armed::No, Want::Bulk) => {
-                if let Some(received) = self.recv_bulk(conn, cx) {
+                if self.is_over_run(conn, cx) {
+                    return Poll::Pending;
+                }
+                if let Some(received) = self.recv_bulk(conn) {
                     return Poll::Ready(received);
                 }
             }
@@ -121,8 +125,20 @@ impl RingStream {
             }
             _ => {}
         }
+        conn.run = 0;
         conn.waits.wait_recv(&core.worker, self.key, cx, until);
         Poll::Pending
+    }
+
+    /// Counts a receive that does not wait. After [`RECV_RUN`] in a row other tasks get their turn first.
+    fn is_over_run(&self, conn: &mut Conn, cx: &Context<'_>) -> bool {
+        conn.run += 1;
+        if conn.run <= RECV_RUN {
+            return false;
+        }
+        conn.run = 0;
+        cx.waker().wake_by_ref();
+        true
     }
 
     fn arm_small(&self, conn: &mut Conn) {
@@ -133,14 +149,8 @@ impl RingStream {
     }
 
     /// Receives into a bulk slot if bytes are there, else waits for them.
-    fn recv_bulk(&self, conn: &mut Conn, cx: &Context<'_>) -> Option<io::Result<Buf>> {
+    fn recv_bulk(&self, conn: &mut Conn) -> Option<io::Result<Buf>> {
         let core = &*self.core;
-        conn.run += 1;
-        if conn.run > BULK_RUN {
-            conn.run = 0;
-            cx.waker().wake_by_ref();
-            return None;
-        }
         let Some(id) = core.bulk.take() else {
             conn.starving = true;
             core.bulk.wait(self.key);
@@ -153,7 +163,6 @@ impl RingStream {
             Ok(_) => conn.end = Some(0),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 core.bulk.put_back(id);
-                conn.run = 0;
                 conn.armed = Armed::Bulk;
                 let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
                 let wait = opcode::PollAdd::new(types::Fd(self.fd), events).build();
@@ -191,9 +200,12 @@ impl Core {
             (conn.armed, conn.cancelling) = (Armed::No, false);
         }
         match (buf, -result) {
-            (Some(buf), _) => {
+            (Some(mut buf), _) => {
+                // Bytes that nobody waits for must not keep scarce slots.
+                let scarce = !conn.waits.waits_to_recv() && buf.relieve();
                 self.enqueue(conn, buf);
-                if conn.count > QUEUED_MAX && more && !conn.cancelling {
+                let enough = if scarce { 0 } else { QUEUED_MAX };
+                if conn.count > enough && more && !conn.cancelling {
                     conn.cancelling = true;
                     self.cancel(user_data);
                 }
@@ -237,6 +249,23 @@ impl Core {
 impl Stream for RingStream {
     fn recv(&self, want: Want, until: Time) -> impl Future<Output = io::Result<Buf>> {
         poll_fn(move |cx| self.poll_recv(cx, want, until))
+    }
+
+    fn is_quiet(&self) -> bool {
+        let mut conns = self.core.conns.borrow_mut();
+        let conn = conns.held(self.key);
+        if conn.head != NIL || conn.end.is_some() {
+            return false;
+        }
+        if conn.armed == Armed::Small && !conn.cancelling {
+            return true;
+        }
+        // Nothing in the ring would tell: the kernel is asked.
+        let silent = socket::is_silent(self.fd);
+        if silent && conn.armed == Armed::No && !conn.starving {
+            self.arm_small(conn);
+        }
+        silent
     }
 
     fn send(&self, parts: Parts, until: Time) -> impl Future<Output = io::Result<()>> {

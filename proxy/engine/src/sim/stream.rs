@@ -139,6 +139,10 @@ impl Stream for SimStream {
         poll_fn(|cx| or_deadline(self.poll_recv(want, cx), &mut deadline, cx)).await
     }
 
+    fn is_quiet(&self) -> bool {
+        self.sim.world().readable(self.conn, self.side, 1).is_none()
+    }
+
     async fn send(&self, mut parts: Parts, until: Time) -> io::Result<()> {
         assert_eq!(
             self.sending.replace(Sending::Now),

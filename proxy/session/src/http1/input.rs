@@ -40,8 +40,8 @@ impl Input {
 
     /// Before a wait: lets the engine's buffer go if buffers are scarce, so that those who wait do not keep them all.
     pub(crate) fn relieve(&mut self) {
-        if let Some(window) = self.window.take_if(|window| window.is_scarce()) {
-            self.joined = window.to_vec();
+        if let Some(window) = &mut self.window {
+            window.relieve();
         }
     }
 

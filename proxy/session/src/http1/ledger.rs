@@ -83,10 +83,10 @@ impl<E: Engine> Ledger<E> {
 
     /// Takes over how far the answer came.
     pub(crate) fn heard(&mut self, progress: &Progress) {
-        self.origin_status = progress.status;
-        self.response_bytes = progress.bytes;
-        if progress.head_sent {
-            self.status = progress.status;
+        self.origin_status = progress.status.get();
+        self.response_bytes = progress.moved.bytes.get();
+        if progress.moved.begun.get() {
+            self.status = self.origin_status;
         }
     }
 

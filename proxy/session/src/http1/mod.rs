@@ -3,6 +3,10 @@
 //! One session serves one client connection: requests one after the other, each an exchange with a server. What
 //! this module does not do: parse bytes (that is `pancake-wire`), find routes (`pancake-table`).
 
+/// The request up, the answer down.
+mod attempt;
+/// To a server, or to another.
+mod connect;
 /// One request and its answer.
 mod exchange;
 /// Bytes received and not yet used.
@@ -27,6 +31,7 @@ use std::rc::Rc;
 use pancake_engine::{Engine, Stream, Time, Want};
 use pancake_wire::h1::head::{RequestHead, ResponseHead};
 
+use crate::accept::yield_now;
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
 use crate::settings::EntryPoint;
 use crate::worker::SessionGuard;
@@ -51,6 +56,8 @@ pub(crate) struct Client<S> {
     /// The peer's address as text, for headers and records.
     peer_ip: Box<str>,
     opened: Time,
+    /// When the first byte of the current request came.
+    asked: Time,
     /// Requests read so far.
     requests: u64,
 }
@@ -68,23 +75,19 @@ pub(crate) enum Next {
     Reset,
 }
 
-impl Next {
-    /// The same, but the connection ends.
-    fn without_keep(self) -> Next {
-        if self == Next::Keep { Next::Linger } else { self }
-    }
-}
-
 /// Serves one client connection until it ends.
 pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream, entry: Rc<EntryPoint>) {
     let worker = session.worker.clone();
     let peer_ip = stream.peer_addr().ip().to_canonical().to_string().into();
     let opened = worker.engine.now();
-    let mut client = Client { stream, input: Input::default(), entry, peer_ip, opened, requests: 0 };
+    let mut client =
+        Client { stream, input: Input::default(), entry, peer_ip, opened, asked: opened, requests: 0 };
     while let Some(job) = exchange::next_request(&worker, &mut client).await {
         let next;
         (client, next) = worker.exchanges.start(exchange::run(worker.clone(), client, job)).await;
         match next {
+            // A client that pipelines without pause must not keep the others waiting.
+            Next::Keep if !client.input.is_empty() => yield_now().await,
             Next::Keep => {}
             Next::Close => return,
             Next::Reset => return client.stream.reset_on_drop(),

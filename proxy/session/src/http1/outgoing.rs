@@ -99,7 +99,8 @@ struct Kept {
     proto: bool,
     host: bool,
     port: bool,
-    server: bool,
+    /// The client speaks TLS to the proxy before this one.
+    secure: bool,
     real_ip: bool,
     te_trailers: bool,
 }
@@ -122,14 +123,19 @@ fn fields<S: Stream>(out: &mut Vec<u8>, source: &Source<'_>, client: &Client<S>,
             // RFC 9110 section 10.1.1: an expectation of an HTTP/1.0 client means nothing.
             Known::Expect => return head.expect_continue,
             Known::Te => {
-                kept.te_trailers |= has_trailers(field.value.of(bytes));
+                kept.te_trailers |= lists(field.value.of(bytes), b"trailers");
                 return false;
             }
             Known::XForwardedOther => return trusted,
-            Known::XForwardedProto => &mut kept.proto,
+            Known::XForwardedServer => return false,
+            Known::XForwardedProto => {
+                let value = field.value.of(bytes);
+                kept.secure |=
+                    trusted && [&b"https"[..], b"wss"].iter().any(|p| value.eq_ignore_ascii_case(p));
+                &mut kept.proto
+            }
             Known::XForwardedHost => &mut kept.host,
             Known::XForwardedPort => &mut kept.port,
-            Known::XForwardedServer => &mut kept.server,
             Known::XRealIp => &mut kept.real_ip,
             _ => return !head.is_connection_option(bytes, field),
         };
@@ -161,45 +167,41 @@ fn forwarded<S: Stream>(
     kept: &Kept,
 ) {
     let ip = client.peer_ip.as_bytes();
-    out.extend_from_slice(b"X-Forwarded-For: ");
-    let start = out.len();
-    if trusted {
-        for field in source.head.fields.iter().filter(|field| field.known == Known::XForwardedFor) {
-            out.extend_from_slice(field.value.of(source.bytes));
-            out.extend_from_slice(b", ");
+    let came = source.head.fields.iter().filter(|field| trusted && field.known == Known::XForwardedFor);
+    let mut addresses = came.map(|field| field.value.of(source.bytes)).peekable();
+    if addresses.peek().is_some() || !client.entry.forwarded.not_append_for {
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        let own = (!client.entry.forwarded.not_append_for).then_some(ip);
+        for (n, address) in addresses.chain(own).enumerate() {
+            out.extend_from_slice(if n == 0 { b"" } else { b", " });
+            out.extend_from_slice(address);
         }
+        out.extend_from_slice(b"\r\n");
     }
-    if client.entry.forwarded.not_append_for && out.len() > start {
-        out.truncate(out.len() - 2);
-    } else {
-        out.extend_from_slice(ip);
-    }
-    out.extend_from_slice(b"\r\n");
     if !kept.host && !source.host.is_empty() {
         emit::field(out, b"X-Forwarded-Host", source.host);
     }
     if !kept.port {
-        emit::field(out, b"X-Forwarded-Port", port_of(source.host).unwrap_or(b"80"));
+        let usual = if kept.secure { b"443" } else { b"80".as_slice() };
+        emit::field(out, b"X-Forwarded-Port", port_of(source.host).unwrap_or(usual));
     }
     if !kept.proto {
         // Traefik names the protocol of the upgrade, as clients of web sockets expect.
         emit::field(out, b"X-Forwarded-Proto", if is_web_socket(source) { b"ws" } else { b"http" });
     }
-    if !kept.server {
-        emit::field(out, b"X-Forwarded-Server", hostname.as_bytes());
-    }
+    emit::field(out, b"X-Forwarded-Server", hostname.as_bytes());
     if !kept.real_ip {
         emit::field(out, b"X-Real-Ip", ip);
     }
 }
 
 fn is_web_socket(source: &Source<'_>) -> bool {
-    source.keep_upgrade
-        && source.head.upgrade.is_some_and(|u| u.of(source.bytes).eq_ignore_ascii_case(b"websocket"))
+    source.keep_upgrade && source.head.upgrade.is_some_and(|u| lists(u.of(source.bytes), b"websocket"))
 }
 
-fn has_trailers(value: &[u8]) -> bool {
-    value.split(|&b| b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+/// Whether a comma-separated list has this item.
+fn lists(value: &[u8], item: &[u8]) -> bool {
+    value.split(|&b| b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(item))
 }
 
 /// The port of a `Host` value, if it has one.
@@ -223,7 +225,7 @@ mod tests {
 
     #[test]
     fn keeps_only_trailers_of_te() {
-        assert!(has_trailers(b"gzip, Trailers"));
-        assert!(!has_trailers(b"gzip"));
+        assert!(lists(b"gzip, Trailers", b"trailers"));
+        assert!(!lists(b"gzip", b"trailers"));
     }
 }

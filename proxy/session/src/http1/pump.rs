@@ -1,5 +1,6 @@
 //! Moving a message body from one side to the other: bounded memory, backpressure by not receiving.
 
+use std::cell::Cell;
 use std::io;
 
 use pancake_engine::{OutBuf, Part, Parts, Stream, Time, Want};
@@ -57,8 +58,17 @@ pub(crate) struct Pump<'a, S> {
     pub(crate) chunked_out: bool,
     pub(crate) recv_until: Time,
     pub(crate) send_until: Time,
-    /// Body bytes moved so far.
-    pub(crate) moved: u64,
+    /// What got across so far.
+    pub(crate) progress: &'a Moved,
+}
+
+/// What got across so far; can be read when the pump was dropped.
+#[derive(Default)]
+pub(crate) struct Moved {
+    /// Whether the head, or the first of it, was sent.
+    pub(crate) begun: Cell<bool>,
+    /// Body bytes sent.
+    pub(crate) bytes: Cell<u64>,
 }
 
 impl<S: Stream> Pump<'_, S> {
@@ -66,16 +76,19 @@ impl<S: Stream> Pump<'_, S> {
     pub(crate) async fn run(&mut self, head: OutBuf, mut body: Inbound) -> Result<(), PumpError> {
         let mut head = Some(head);
         loop {
-            let parts = self.gather(head.take(), &mut body).map_err(PumpError::Framing)?;
+            let mut bytes = 0;
+            let parts = self.gather(head.take(), &mut body, &mut bytes).map_err(PumpError::Framing)?;
             if parts.bytes() > 0 {
                 self.to.send(parts, self.send_until).await.map_err(PumpError::To)?;
+                self.progress.begun.set(true);
+                self.progress.bytes.set(self.progress.bytes.get() + bytes);
             }
             if body.is_done() {
                 return Ok(());
             }
             let want = match &body {
                 Inbound::Length(missing) if *missing < BULK_THRESHOLD_BYTES => Want::Some,
-                Inbound::Chunked(_) if self.moved < BULK_THRESHOLD_BYTES => Want::Some,
+                Inbound::Chunked(_) if self.progress.bytes.get() < BULK_THRESHOLD_BYTES => Want::Some,
                 _ => Want::Bulk,
             };
             let more = self.from.recv(want, self.recv_until).await.map_err(PumpError::From)?;
@@ -95,15 +108,15 @@ impl<S: Stream> Pump<'_, S> {
         }
     }
 
-    /// What can go out now: the head, if not sent yet, and the body bytes at hand.
-    fn gather(&mut self, head: Option<OutBuf>, body: &mut Inbound) -> Result<Parts, Reject> {
+    /// What can go out now: the head, if not sent yet, and the body bytes at hand, `moved` of them.
+    fn gather(&mut self, head: Option<OutBuf>, body: &mut Inbound, moved: &mut u64) -> Result<Parts, Reject> {
         let limit = match body {
             Inbound::Done => 0,
             Inbound::Length(missing) => *missing,
             Inbound::UntilClose => u64::MAX,
             Inbound::Chunked(decoder) => {
                 let mut out = head.unwrap_or_default();
-                let done = rechunk(decoder, self.input, self.chunked_out, &mut out, &mut self.moved)?;
+                let done = rechunk(decoder, self.input, self.chunked_out, &mut out, moved)?;
                 if done {
                     *body = Inbound::Done;
                 }
@@ -113,7 +126,7 @@ impl<S: Stream> Pump<'_, S> {
         let mut parts = Parts::new();
         let n = limit.min(self.input.bytes().len() as u64);
         let ends = limit == n && !matches!(body, Inbound::UntilClose);
-        self.moved += n;
+        *moved = n;
         if let Inbound::Length(missing) = body {
             *missing -= n;
         }

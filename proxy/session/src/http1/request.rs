@@ -25,7 +25,8 @@ pub(crate) struct Job<E: Engine> {
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
     pub(crate) expect_continue: bool,
-    pub(crate) upgrade: bool,
+    /// What the client asks to upgrade to.
+    pub(crate) upgrade: Option<Box<[u8]>>,
     pub(crate) started: Time,
     pub(crate) started_unix: Duration,
     pub(crate) text: Option<Box<Text>>,
@@ -45,7 +46,7 @@ pub(crate) fn admit<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<E::St
         Ok(None) => return None,
         Err(reject) => {
             let failure = Failure::new(Phase::Http1, reject.reason, reject.status);
-            (Job::refused(worker, failure), client.input.bytes().len())
+            (Job::refused(worker, client.asked, failure), client.input.bytes().len())
         }
         Ok(Some(used)) => (decide(worker, client, scratch), used),
     };
@@ -55,17 +56,22 @@ pub(crate) fn admit<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<E::St
 }
 
 impl<E: Engine> Job<E> {
+    /// Whether the request has no body.
+    pub(crate) fn is_body_free(&self) -> bool {
+        matches!(self.framing, Framing::Empty | Framing::Length(0))
+    }
+
     /// A request of which nothing is known but that it is refused.
-    pub(crate) fn refused(worker: &Worker<E>, failure: Failure) -> Job<E> {
+    pub(crate) fn refused(worker: &Worker<E>, asked: Time, failure: Failure) -> Job<E> {
         Job {
             method: Method::Other,
             version: Version::Http11,
             framing: Framing::Empty,
             keep_alive: false,
             expect_continue: false,
-            upgrade: false,
-            started: worker.engine.now(),
-            started_unix: worker.engine.unix_time(),
+            upgrade: None,
+            started: asked,
+            started_unix: unix_time_of(worker, asked),
             text: None,
             route: None,
             target: Err(failure),
@@ -124,9 +130,9 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch
         framing: head.framing,
         keep_alive: head.keep_alive,
         expect_continue: head.expect_continue,
-        upgrade: head.upgrade.is_some() && matches!(head.framing, Framing::Empty),
-        started: worker.engine.now(),
-        started_unix: worker.engine.unix_time(),
+        upgrade: upgrade_of(head, bytes).map(Into::into),
+        started: client.asked,
+        started_unix: unix_time_of(worker, client.asked),
         text: worker.sink.wants_text().then(|| text_of(head, bytes)),
         route: None,
         target: Err(Failure::new(Phase::Lookup, "no-router", 404)),
@@ -178,7 +184,7 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch
                 host: authority,
                 path: forwarded_path,
                 query: target.query.map(|q| q.of(whole_target)),
-                keep_upgrade: job.upgrade,
+                keep_upgrade: job.upgrade.is_some(),
             };
             let pass_host = route.service.service.pass_host_header;
             let out = Outgoing::write(&source, &chosen.server, pass_host, client, &worker.hostname);
@@ -187,6 +193,19 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch
     };
     job.route = Some(route);
     job
+}
+
+/// What the request asks to upgrade to. Not with a body, and not to HTTP/2: such a tunnel would carry requests past
+/// rules and records.
+fn upgrade_of<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let asked = head.upgrade?.of(bytes);
+    let names = |one: &[u8]| one.trim_ascii().eq_ignore_ascii_case(b"h2c");
+    (matches!(head.framing, Framing::Empty) && !asked.split(|&b| b == b',').any(names)).then_some(asked)
+}
+
+/// The wall-clock time of a moment of this exchange.
+fn unix_time_of<E: Engine>(worker: &Worker<E>, moment: Time) -> Duration {
+    worker.engine.unix_time().saturating_sub(worker.engine.now().since(moment))
 }
 
 fn has_underscore(head: &RequestHead, bytes: &[u8]) -> bool {

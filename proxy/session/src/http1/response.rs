@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
-use pancake_engine::{Engine, OutBuf, Stream, Time, Want};
+use pancake_engine::{Engine, OutBuf, Parts, Stream, Time, Want};
 use pancake_wire::h1::emit;
 use pancake_wire::h1::head::{self, Framing, Known, Limits, ResponseHead, Version};
 
 use super::input::Input;
-use super::pump::{Inbound, Pump, PumpError};
+use super::pump::{Inbound, Moved, Pump, PumpError};
 use super::{Scratch, reply};
 use crate::limits::{EXPECT_CONTINUE_TIMEOUT, MAX_FIELDS, MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES};
 use crate::meter::Method;
@@ -23,26 +24,45 @@ pub(crate) struct Context<'a, E: Engine> {
     pub(crate) server: &'a E::Stream,
     pub(crate) method: Method,
     pub(crate) version: Version,
-    pub(crate) upgrade: bool,
+    /// What the client asks to upgrade to.
+    pub(crate) upgrade: Option<&'a [u8]>,
     /// Whether the client's connection stays open if the answer allows it.
     pub(crate) keep_alive: bool,
-    /// Opened when the request body is asked for. Closed from the start only with `Expect: 100-continue`.
-    pub(crate) gate: &'a Cell<bool>,
-    pub(crate) head_until: Time,
+    /// How far the request came.
+    pub(crate) request: &'a Request,
+    /// From the whole request to the head of the answer.
+    pub(crate) head_timeout: Option<Duration>,
     pub(crate) send_until: Time,
+}
+
+/// How far the request came, as its sender and the answer's side both see it.
+#[derive(Default)]
+pub(crate) struct Request {
+    /// Opened when the body is asked for. Closed from the start only with `Expect: 100-continue`.
+    pub(crate) gate: Cell<bool>,
+    /// When all of it was sent.
+    pub(crate) whole_at: Cell<Option<Time>>,
+    /// What of it was sent.
+    pub(crate) moved: Moved,
+}
+
+impl Request {
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole_at.get().is_some()
+    }
 }
 
 /// How far the answer came; read after its future has ended or was dropped.
 #[derive(Default)]
 pub(crate) struct Progress {
     /// Whether any byte of an answer came from the server.
-    pub(crate) heard: bool,
+    pub(crate) heard: Cell<bool>,
     /// Status of the final answer, once its head came.
-    pub(crate) status: u16,
-    /// Whether the final head went to the client.
-    pub(crate) head_sent: bool,
-    /// Body bytes sent to the client.
-    pub(crate) bytes: u64,
+    pub(crate) status: Cell<u16>,
+    /// Whether an interim answer was begun and not finished: nothing else can be sent then.
+    pub(crate) in_interim: Cell<bool>,
+    /// What of the final answer was sent.
+    pub(crate) moved: Moved,
 }
 
 /// An answer that got across whole.
@@ -82,7 +102,7 @@ struct Plan {
 pub(crate) async fn answer<E: Engine>(
     context: Context<'_, E>,
     input: &mut Input,
-    progress: &mut Progress,
+    progress: &Progress,
 ) -> Result<Answered, Broken> {
     let mut interim = 0;
     loop {
@@ -92,15 +112,13 @@ pub(crate) async fn answer<E: Engine>(
             if interim > MAX_INTERIM_RESPONSES {
                 return Err(server_fault("too-many-interim-responses", 502));
             }
-            context.gate.set(true);
+            context.request.gate.set(true);
             if context.version == Version::Http11 {
-                let sent = context.client.send(plan.head.into(), context.send_until).await;
-                sent.map_err(|error| Broken::Client(client_reason(&error)))?;
+                interim_to_client(&context, progress, plan.head.into()).await?;
             }
             continue;
         }
-        progress.status = plan.status;
-        progress.head_sent = true;
+        progress.status.set(plan.status);
         let mut pump = Pump {
             from: context.server,
             input,
@@ -108,11 +126,9 @@ pub(crate) async fn answer<E: Engine>(
             chunked_out: plan.chunked_out,
             recv_until: Time::NEVER,
             send_until: context.send_until,
-            moved: 0,
+            progress: &progress.moved,
         };
-        let result = pump.run(plan.head, plan.inbound).await;
-        progress.bytes = pump.moved;
-        match result {
+        match pump.run(plan.head, plan.inbound).await {
             Ok(()) if plan.status == 101 => return Ok(Answered::Tunnel),
             Ok(()) => {
                 // Bytes after the end of an answer belong to nobody: such a connection is not used again.
@@ -124,6 +140,18 @@ pub(crate) async fn answer<E: Engine>(
             Err(PumpError::To(error)) => return Err(Broken::Client(client_reason(&error))),
         }
     }
+}
+
+async fn interim_to_client<E: Engine>(
+    context: &Context<'_, E>,
+    progress: &Progress,
+    head: Parts,
+) -> Result<(), Broken> {
+    progress.in_interim.set(true);
+    let sent = context.client.send(head, context.send_until).await;
+    sent.map_err(|error| Broken::Client(client_reason(&error)))?;
+    progress.in_interim.set(false);
+    Ok(())
 }
 
 fn server_fault(reason: &'static str, status: u16) -> Broken {
@@ -148,39 +176,46 @@ pub(crate) fn client_reason(error: &io::Error) -> &'static str {
 async fn read_head<E: Engine>(
     context: &Context<'_, E>,
     input: &mut Input,
-    progress: &mut Progress,
+    progress: &Progress,
 ) -> Result<Plan, Broken> {
-    let mut ask_at = match context.gate.get() {
+    let Context { worker, request, .. } = context;
+    let engine = &worker.engine;
+    let ask_at = match request.gate.get() {
         true => Time::NEVER,
-        false => context.worker.engine.now().after(EXPECT_CONTINUE_TIMEOUT),
+        false => engine.now().after(EXPECT_CONTINUE_TIMEOUT),
     };
+    let mut parsed = 0;
     loop {
-        if !input.is_empty()
-            && let Some(plan) = plan(context, input)?
-        {
-            return Ok(plan);
+        let held = input.bytes().len();
+        // As with request heads: one that drips in is not parsed on every byte.
+        if held > 0 && (parsed == 0 || held >= 2 * parsed || head::may_be_complete(input.bytes(), parsed)) {
+            if let Some(plan) = plan(context, input)? {
+                return Ok(plan);
+            }
+            parsed = held;
         }
         input.relieve();
-        let waits_for_gate = ask_at < context.head_until && !context.gate.get();
-        let until = if waits_for_gate { ask_at } else { context.head_until };
-        match context.server.recv(Want::Some, until).await {
+        let head_until = |from: Time| context.head_timeout.map_or(Time::NEVER, |d| from.after(d));
+        // While the request is not whole its end is not known: looked at again when this passes.
+        let look_at = head_until(request.whole_at.get().unwrap_or(engine.now()));
+        let gate_until = if request.gate.get() { Time::NEVER } else { ask_at };
+        match context.server.recv(Want::Some, look_at.min(gate_until)).await {
             Ok(bytes) if bytes.is_empty() => {
-                let reason = if progress.heard { "response-truncated" } else { "server-closed" };
+                let reason = if progress.heard.get() { "response-truncated" } else { "server-closed" };
                 return Err(server_fault(reason, 502));
             }
             Ok(bytes) => {
-                progress.heard = true;
+                progress.heard.set(true);
                 input.push(bytes);
             }
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && waits_for_gate => {
-                // The server stays silent: the body is asked for in its place.
-                ask_at = Time::NEVER;
-                let sent = context.client.send(reply::CONTINUE.into(), context.send_until).await;
-                sent.map_err(|error| Broken::Client(client_reason(&error)))?;
-                context.gate.set(true);
-            }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(server_fault("response-header-timeout", 504));
+                if !request.gate.get() && engine.now() >= ask_at {
+                    // The server stays silent: the body is asked for in its place.
+                    interim_to_client(context, progress, reply::CONTINUE.into()).await?;
+                    request.gate.set(true);
+                } else if request.whole_at.get().is_some_and(|whole| engine.now() >= head_until(whole)) {
+                    return Err(server_fault("response-header-timeout", 504));
+                }
             }
             Err(_) => return Err(server_fault("server-reset", 502)),
         }
@@ -197,16 +232,18 @@ fn plan<E: Engine>(context: &Context<'_, E>, input: &mut Input) -> Result<Option
         Ok(None) => return Ok(None),
         Err(reject) => return Err(server_fault(reject.reason, 502)),
     };
-    if head.status == 101 && !context.upgrade {
+    if head.status == 101 && !is_upgrade_asked_for(context.upgrade, head, input.bytes()) {
         return Err(server_fault("unexpected-upgrade", 502));
     }
     let framing = head.framing(context.method == Method::Head);
     let http11 = context.version == Version::Http11;
     let chunked_out = http11 && matches!(framing, Framing::Chunked | Framing::UntilClose);
     let delimited = chunked_out || matches!(framing, Framing::Empty | Framing::Length(_));
-    let keep_client = context.keep_alive && delimited && !context.worker.is_draining();
+    // An answer that overtakes its request ends the connection: what follows may be the rest of the request.
+    let whole = context.request.is_whole();
+    let keep_client = context.keep_alive && delimited && whole && !context.worker.is_draining();
     let mut out = OutBuf::new();
-    write_head(&mut out, context, head, input.bytes(), chunked_out);
+    write_head(&mut out, head, input.bytes(), chunked_out);
     if head.status >= 200 {
         if !head.fields.iter().any(|field| field.known == Known::Date) {
             emit::field(&mut out, b"Date", date.at(context.worker.engine.unix_time().as_secs()));
@@ -223,21 +260,25 @@ fn plan<E: Engine>(context: &Context<'_, E>, input: &mut Input) -> Result<Option
         head: out,
         inbound: Inbound::new(framing),
         chunked_out,
-        keep_server: head.keep_alive && !matches!(framing, Framing::UntilClose),
+        // A body that is announced where none can be (RFC 9112 section 6.3) leaves the connection in doubt.
+        keep_server: head.keep_alive
+            && !matches!(framing, Framing::UntilClose)
+            && !(head.chunked && matches!(framing, Framing::Empty) && context.method != Method::Head),
         keep_client,
     };
     input.consume(used);
     Ok(Some(plan))
 }
 
+/// Whether the protocol that the server switches to is one that the client named (RFC 9110 section 7.8).
+fn is_upgrade_asked_for(asked: Option<&[u8]>, head: &ResponseHead, bytes: &[u8]) -> bool {
+    let (Some(asked), Some(answered)) = (asked, head.upgrade) else { return false };
+    let answered = answered.of(bytes).trim_ascii();
+    asked.split(|&b| b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(answered))
+}
+
 /// Status line and fields, without the hop-by-hop ones (RFC 9110 section 7.6.1).
-fn write_head<E: Engine>(
-    out: &mut Vec<u8>,
-    context: &Context<'_, E>,
-    head: &ResponseHead,
-    bytes: &[u8],
-    chunked_out: bool,
-) {
+fn write_head(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], chunked_out: bool) {
     out.extend_from_slice(b"HTTP/1.1 ");
     emit::decimal(out, u64::from(head.status));
     out.push(b' ');
@@ -246,7 +287,8 @@ fn write_head<E: Engine>(
     emit::fields(out, bytes, &head.fields, |field| match field.known {
         Known::Connection | Known::KeepAlive | Known::ProxyConnection => false,
         Known::TransferEncoding | Known::Upgrade | Known::Te => false,
-        Known::ContentLength => !head.chunked,
+        // RFC 9110 section 8.6: none with 1xx and 204.
+        Known::ContentLength => !head.chunked && !matches!(head.status, 100..=199 | 204),
         Known::Trailer => chunked_out,
         _ => !head.is_connection_option(bytes, field),
     });
@@ -254,7 +296,6 @@ fn write_head<E: Engine>(
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     if head.status == 101
-        && context.upgrade
         && let Some(upgrade) = head.upgrade
     {
         emit::field(out, b"Connection", b"Upgrade");

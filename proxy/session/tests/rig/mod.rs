@@ -1,5 +1,8 @@
 //! A worker on a real engine between real sockets: the client and the backends are plain blocking threads.
 
+// Each test program uses its part of this.
+#![allow(dead_code)]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
