@@ -143,10 +143,5 @@ suite!(ring, on_ring);
 fn unread_bytes_leave_slots_to_others() {
     on_sim(bytes::unread_bytes_leave_slots_to_others);
     on_epoll(bytes::unread_bytes_leave_slots_to_others);
-}
-
-#[test]
-#[ignore = "known: what the ring received and nobody takes keeps its slot"]
-fn unread_bytes_leave_slots_to_others_on_the_ring() {
     on_ring(bytes::unread_bytes_leave_slots_to_others);
 }
