@@ -117,7 +117,7 @@ pub fn run_scenario(scenario: Scenario) -> Report {
         whole,
         others,
         reasons: std::mem::take(&mut journal.reasons),
-        strays: journal.strays,
+        strays: journal.strays.len(),
         fingerprint: outcome.fingerprint,
         elapsed: outcome.elapsed,
     }

@@ -86,8 +86,7 @@ impl Scenario {
         let swaps = rng.happens(4000);
         let millis = |rng: &mut Rng, low, high| Duration::from_millis(rng.within(low..=high) as u64);
         let clients = rng.within(1..=8);
-        // Sessions of either side of a connection may each sit on a slot.
-        let slots = rng.within(2 * clients + 2..=40);
+        let slots = rng.within(4..=40);
         Scenario {
             seed,
             faults: Faults { slots, limit: Duration::from_secs(24 * 3600), ..faults },
