@@ -24,6 +24,9 @@ pub const MAX_RETIRED_TABLES: usize = 1_024;
 /// The table thread frees tables that no worker uses any more at least this often.
 pub const RETIRE_PERIOD: Duration = Duration::from_secs(1);
 
+/// Counters of objects that are gone are put away this often.
+pub const METER_PERIOD: Duration = Duration::from_secs(10);
+
 /// Watched files are looked at this often.
 pub const FILE_POLL_PERIOD: Duration = Duration::from_millis(500);
 /// Files of one provider.
@@ -93,7 +96,7 @@ pub const MAX_ADMIN_HEAD_BYTES: usize = 32 << 10;
 /// A request head to the admin entry point must be there in this time.
 pub const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection to the admin entry point lives no longer than this.
-pub const ADMIN_CONNECTION_TIME: Duration = Duration::from_secs(300);
+pub const ADMIN_CONNECTION_TIME: Duration = Duration::from_secs(60);
 /// Objects on one page of the API, unless the request says otherwise; Traefik's default.
 pub const API_PAGE: usize = 100;
 

@@ -7,11 +7,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use pancake_session::meter::{
     Cell, DURATION_BUCKETS, HttpMeter, Method, Opened, Row, ServerMeter, WorkerMeter,
 };
 use pancake_table::compiled::Table;
 use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::limits::METER_PERIOD;
 
 /// Exchanges of one status and one method.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -213,6 +216,14 @@ impl Meters {
             meters.retire();
             servers.contains(&**id) || !meters.live.is_empty()
         });
+    }
+
+    /// Keeps the registry small, until the end of the runtime.
+    pub async fn tidy(self: Arc<Meters>, table: Arc<ArcSwap<Table>>) {
+        loop {
+            tokio::time::sleep(METER_PERIOD).await;
+            self.retire(&table.load_full());
+        }
     }
 
     /// The registry, with everything in it that workers have opened so far.

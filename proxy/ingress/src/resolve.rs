@@ -28,9 +28,8 @@ type Names = HashMap<(Arc<str>, u16), Vec<Arc<ServerLive>>>;
 fn names(table: &Table, only_new: bool) -> Names {
     let mut names = Names::new();
     for server in table.services.iter().flat_map(|service| &service.servers) {
-        let is_new = server.live.address.load().is_none();
-        let is_name = server.host.parse::<std::net::IpAddr>().is_err();
-        if is_name && (is_new || !only_new) {
+        let wanted = !only_new || server.live.address.load().is_none();
+        if wanted && server.host.parse::<std::net::IpAddr>().is_err() {
             names.entry((server.host.clone(), server.port)).or_default().push(server.live.clone());
         }
     }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, anyhow};
 use arc_swap::ArcSwap;
 use pancake_config::traefik::static_config::{INTERNAL_ENTRY_POINT, Settings};
-use pancake_session::meter::{Opened, WorkerMeter};
+use pancake_session::meter::{DURATION_BUCKETS, Opened, WorkerMeter};
 use pancake_table::compile::EntryPointSpec;
 use pancake_table::compiled::Table;
 use tokio::signal::unix::{SignalKind, signal};
@@ -131,13 +131,17 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
     let Parts { settings, first: First { owner, files }, mut life, .. } = parts;
     let (table, view, changed) = (owner.table(), owner.view(), owner.changed());
     let meters = Arc::new(Meters::new(parts.workers, parts.opened));
+    if settings.prometheus.as_ref().is_some_and(|prometheus| prometheus.buckets != DURATION_BUCKETS) {
+        tracing::warn!(used = ?DURATION_BUCKETS, "metrics.prometheus.buckets has no effect yet");
+    }
     let (changes, _) = Handle::spawn(owner).context("starting the table thread")?;
     let counts = parts.access_log.as_ref().map(access_log::Writer::counts);
     // Its handler stays, so that a signal meant to rotate a log ends no process that has none.
     let _ = signal(SignalKind::user_defined1())?;
     let log = parts.access_log.map(|writer| spawn_local(writer.run(host, life.clone())));
     spawn_local(health::run(table.clone(), changed.clone()));
-    spawn_local(resolve::run(table, changed.clone()));
+    spawn_local(resolve::run(table.clone(), changed.clone()));
+    spawn_local(meters.clone().tidy(table));
     if let (Some(provider), Some(seen)) = (settings.providers.file.clone(), files)
         && provider.watch
     {

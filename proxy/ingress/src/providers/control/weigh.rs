@@ -135,6 +135,7 @@ fn skip(message: &mut &[u8], bytes: usize) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use pancake_table::proto as pb;
+    use proptest::prelude::*;
     use prost::Message;
 
     use super::*;
@@ -166,6 +167,31 @@ mod tests {
             [&[0x12, 0x05, 0x01][..], &[0x12, 0xff, 0xff, 0xff, 0xff, 0x0f], &[0x0b], &[0xff; 11], &[0x09, 1]]
         {
             assert!(weigh(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_decodes_is_weighed(
+            objects in 0_usize..20,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        ) {
+            let mut bytes = encoded(pb::Snapshot::from(&snapshot(Provider::Pancake, objects)));
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            let weight = weigh(&bytes);
+            if let Ok(message) = pb::ControlMessage::decode(&*bytes) {
+                prop_assert!(weight.is_ok());
+                prop_assert_eq!(weight.unwrap().nonce, message.nonce);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = weigh(&bytes);
+            let _ = super::super::incoming::read(bytes.into());
         }
     }
 }
