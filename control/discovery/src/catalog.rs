@@ -1,7 +1,7 @@
 //! What is known: node → instances, newest record wins.
 //!
 //! Pure: time is an argument, as a duration since any fixed point. Each instance has one owner, its node, which
-//! alone writes its records and numbers them; everybody else merges them by [`Stamp`]. Without loss the result does
+//! alone writes its records and numbers them; everybody else merges them by `Stamp`. Without loss the result does
 //! not depend on order or repetition. What it does not do: move records between nodes, or decide what is published.
 
 use std::collections::BTreeMap;
@@ -107,7 +107,7 @@ impl Catalog {
             if held.state == State::Draining {
                 next = State::Draining;
             }
-        } else if held.is_none() && self.shelves[&self.local].instances.len() >= MAX_INSTANCES {
+        } else if held.is_none() && !self.make_room() {
             return Err(Refusal::Full);
         }
         let stamp = self.stamp();
@@ -115,6 +115,23 @@ impl Catalog {
             Record { instance, state: next, stamp, born: born.unwrap_or(stamp), reason: String::new() };
         self.hold(record.clone(), now);
         Ok(Some(Change { record, previous }))
+    }
+
+    /// Whether the local node can announce one more instance.
+    pub fn has_room(&self) -> bool {
+        let own = &self.shelves[&self.local].instances;
+        own.len() < MAX_INSTANCES || own.values().any(|h| h.record.state == State::Tombstone)
+    }
+
+    /// At the limit the oldest tombstone goes.
+    fn make_room(&mut self) -> bool {
+        let Some(shelf) = self.shelves.get_mut(&self.local) else { return false };
+        if shelf.instances.len() < MAX_INSTANCES {
+            return true;
+        }
+        let tombstones = shelf.instances.iter().filter(|(_, h)| h.record.state == State::Tombstone);
+        let oldest = tombstones.min_by_key(|(_, h)| h.since).map(|(id, _)| id.clone());
+        oldest.is_some_and(|id| shelf.instances.remove(&id).is_some())
     }
 
     /// Says as the owner how an instance is. Draining survives Alive, and a tombstone survives everything: only
@@ -137,6 +154,10 @@ impl Catalog {
         record.state = next;
         record.reason = reason.to_owned();
         record.stamp = self.stamp();
+        // Who missed this record and hears a later Alive must not take the drain for lasting.
+        if previous == State::Draining {
+            record.born = record.stamp;
+        }
         self.hold(record.clone(), now);
         Some(Change { record, previous: Some(previous) })
     }

@@ -1,6 +1,6 @@
 //! What a node knows of each node, in a few bytes.
 //!
-//! Two catalogs with equal digests hold the same records. Where they differ, [`newer_than`] says what to send. What
+//! Two catalogs with equal digests hold the same records. Where they differ, `newer_than` says what to send. What
 //! this module does not do: send it.
 
 use std::collections::BTreeMap;

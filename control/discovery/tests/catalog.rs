@@ -162,6 +162,18 @@ fn draining_survives_an_announcement_and_ends_with_the_life() {
 }
 
 #[test]
+fn a_replica_that_missed_the_end_of_a_drain_follows_what_comes_after() {
+    let mut owner = Catalog::new(node("a", 1));
+    let mut replica = Catalog::new(node("b", 1));
+    owner.announce(instance("a", 0, 1), State::Alive, T0).unwrap();
+    let drained = owner.set_state("i0", State::Draining, "", T0).unwrap().record;
+    replica.merge(drained, T0).unwrap();
+    owner.set_state("i0", State::Unhealthy, "", T0).unwrap();
+    let alive = owner.set_state("i0", State::Alive, "", T0).unwrap().record;
+    assert_eq!(replica.merge(alive, T0).unwrap().unwrap().record.state, State::Alive);
+}
+
+#[test]
 fn a_new_label_does_not_take_an_instance_out() {
     let mut owner = Catalog::new(node("a", 1));
     owner.announce(instance("a", 0, 1), State::Alive, T0).unwrap();

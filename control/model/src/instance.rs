@@ -1,6 +1,6 @@
 //! Instances, and records of them.
 //!
-//! An [`Instance`] is what was registered; a [`Record`] is what its node says of it now. What this module does not
+//! An `Instance` is what was registered; a `Record` is what its node says of it now. What this module does not
 //! do: order records of different nodes against each other; each instance has one owner.
 
 use std::collections::BTreeMap;
@@ -206,7 +206,7 @@ pub struct Record {
     /// Orders it against other records of the same instance.
     pub stamp: Stamp,
     /// When this life of the instance began, by its owner's order: a registration after the last one ended begins a
-    /// new life, which a drain of the life before does not reach.
+    /// new life, and so does the end of a drain; a drain of the life before does not reach into it.
     pub born: Stamp,
     /// Why the state is what it is, in words; may be empty.
     pub reason: String,

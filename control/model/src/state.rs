@@ -1,7 +1,7 @@
 //! States of an instance and how news changes them.
 //!
 //! The five states, their codes and the draining rule are Sidecar's. What this module does not do: decide which of
-//! two records is newer (that is [`crate::stamp`]).
+//! two records is newer (that is `crate::stamp`).
 
 use std::fmt;
 

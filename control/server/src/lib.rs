@@ -1,8 +1,8 @@
 //! The control plane: what is registered and discovered becomes snapshots that proxies serve.
 //!
-//! The walk of a change: a source ([`serve`], [`loops`]) → [`plane`] (stored first where it must last) → [`world`]
-//! (what is known) → [`publish`] (built, checked, guarded, numbered) → the streams of [`serve`] → ACK, NACK and drain
-//! confirmations back into [`proxies`]. What it does not do yet: talk to other nodes, elect leaders, schedule.
+//! The walk of a change: a source (`serve`, `loops`) → `plane` (stored first where it must last) → `world`
+//! (what is known) → `publish` (built, checked, guarded, numbered) → the streams of `serve` → ACK, NACK and drain
+//! confirmations back into `proxies`. What it does not do yet: talk to other nodes, elect leaders, schedule.
 
 /// Start and end.
 pub mod boot;

@@ -1,7 +1,7 @@
 //! The world as snapshots.
 //!
-//! [`build`] says what the world means, [`finish`] checks it and leaves out what proxies would refuse, [`guard`]
-//! decides whether it may go out, [`run`] numbers it, stores it and hands it to the streams.
+//! `build` says what the world means, `finish` checks it and leaves out what proxies would refuse, `guard` decides
+//! whether it may go out, `run` numbers it, stores it and hands it to the streams.
 
 /// World to candidate.
 pub mod build;

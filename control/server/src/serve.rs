@@ -1,7 +1,7 @@
 //! Sockets: gRPC and HTTP on one port.
 //!
 //! HTTP/2 with a gRPC content type goes to the services, everything else to the web pages. What it does not do: TLS
-//! and authentication; the listener therefore stays on loopback unless told otherwise ([`crate::boot`]).
+//! and authentication; the listener therefore stays on loopback unless told otherwise (`crate::boot`).
 
 /// `pancake.control.v1.Control`.
 pub mod control;

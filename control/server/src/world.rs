@@ -1,7 +1,7 @@
 //! What is known, and every change to it.
 //!
 //! Pure: time is an argument, nothing here blocks. A change that must outlive the process comes in two halves: a
-//! `plan_…` that refuses or says what to store, and an `apply` half that runs once that is stored ([`crate::plane`]
+//! `plan_…` that refuses or says what to store, and an `apply` half that runs once that is stored (`crate::plane`
 //! joins them). What it does not do: build snapshots, or talk to anybody.
 
 /// Drains: asked for, confirmed, taken back.

@@ -1,6 +1,6 @@
 //! Durable state of the control plane: one trait, and the store embedded in the process.
 //!
-//! A [`Store`] keeps what cannot be learned again: registrations, the last good services file, routers, drains, the
+//! A `Store` keeps what cannot be learned again: registrations, the last good services file, routers, drains, the
 //! incarnation of the node and the last published snapshot. What it does not keep: states of instances and results
 //! of checks, which are observed anew after a start. Calls block; run them off the async threads.
 

@@ -1,4 +1,4 @@
-//! Runs what is due: many checks at once, but no more than [`MAX_CONCURRENT`].
+//! Runs what is due: many checks at once, but no more than `MAX_CONCURRENT`.
 
 use std::time::Instant;
 
@@ -30,8 +30,11 @@ pub async fn run(mut targets: watch::Receiver<Vec<Target>>, reports: mpsc::Sende
                 schedule.set(now, started.elapsed());
             }
             Some(ended) = running.join_next(), if !running.is_empty() => {
-                // A probe that panicked leaves its target without a next time; the target list brings it back.
-                let Ok((target, ticket, outcome)) = ended else { continue };
+                let (target, ticket, outcome) = match ended {
+                    Ok(done) => done,
+                    // A probe that panics is a bug: better the process ends than one instance is never checked again.
+                    Err(e) => std::panic::resume_unwind(e.into_panic()),
+                };
                 let target: Target = target;
                 if let Some(report) = schedule.finish(target.id.as_str(), ticket, outcome, started.elapsed())
                     && reports.send(report).await.is_err()

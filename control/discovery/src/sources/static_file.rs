@@ -1,7 +1,7 @@
 //! The services file: YAML or JSON.
 //!
-//! Three steps: [`form`] turns text into entries and problems, [`keeper`] keeps what was good when the file turns
-//! bad, [`watch`] looks at the file. A bad entry is reported on that entry and hides no other.
+//! Three steps: `form` turns text into entries and problems, `keeper` keeps what was good when the file turns
+//! bad, `watch` looks at the file. A bad entry is reported on that entry and hides no other.
 
 /// Text to entries; every problem at once.
 pub mod form;

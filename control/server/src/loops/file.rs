@@ -40,10 +40,6 @@ impl Follower {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         let Some(view) = view.filter(|v| follower.plane.read(|w| w.file_differs(v))) else { return follower };
-        for problem in &view.problems {
-            let service = problem.service.as_deref().unwrap_or("file");
-            tracing::warn!(service, line = problem.line, "services file: {}", problem.message);
-        }
         let plan = view.clone();
         let applied = follower
             .plane

@@ -15,10 +15,12 @@ pub async fn run(plane: Arc<Plane>, mut stop: watch::Receiver<bool>) {
     let mut changes = plane.changes();
     let (targets, watched) = watch::channel(plane.read(|world| world.targets()));
     let (sender, mut reports) = mpsc::channel(REPORTS);
-    let runner = tokio::spawn(runner::run(watched, sender));
+    let mut runner = tokio::spawn(runner::run(watched, sender));
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
+            // Whoever started this task sees that it ended, and ends the process.
+            _ = &mut runner => return,
             changed = changes.changed() => {
                 if changed.is_err() {
                     break;

@@ -200,6 +200,7 @@ async fn follow_drain(
 ) {
     let grace = plane.settings().proxy_grace;
     let mut last = None;
+    plane.settled().await;
     loop {
         let at = plane.now();
         let Some(drain) = plane.read(|w| w.drain_view(&id, grace, at)) else {

@@ -1,7 +1,7 @@
 //! `pancake.routing.v1.Routing`: one stream per proxy.
 //!
 //! The proxy says hello, is sent the published snapshot and then each newer one; while it has not answered, the
-//! newer ones are skipped up to the last. What it answers goes into [`crate::proxies`].
+//! newer ones are skipped up to the last. What it answers goes into `crate::proxies`.
 
 use std::net::SocketAddr;
 use std::pin::Pin;

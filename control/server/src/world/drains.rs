@@ -101,7 +101,19 @@ impl World {
             if let Some(held) = &self.held {
                 view.message = format!("the guard holds the snapshot back: {held}");
             }
+            if let Some(service) = self.last_of(id) {
+                view.message.push_str(&format!("; no other instance of {service} takes requests"));
+            }
         }
         Some(view)
+    }
+
+    /// The service of an instance, if no other instance of it is alive.
+    fn last_of(&self, id: &str) -> Option<&str> {
+        let service = &self.catalog.own(id)?.instance.service;
+        let alive =
+            |r: &pancake_model::instance::Record| r.state == State::Alive && r.instance.service == *service;
+        let any = self.catalog.records().any(alive);
+        (!any).then(|| service.as_str())
     }
 }

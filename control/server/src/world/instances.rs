@@ -34,6 +34,9 @@ impl World {
         if new && self.registrations.len() >= MAX_REGISTRATIONS {
             return Err(OpError::Full(format!("{MAX_REGISTRATIONS} instances are registered already")));
         }
+        if self.catalog.own(instance.id.as_str()).is_none() && !self.catalog.has_room() {
+            return Err(OpError::Full("this node has as many instances as it can hold".into()));
+        }
         for router in &registration.routers {
             self.plan_new_router(&router.name, new)?;
         }

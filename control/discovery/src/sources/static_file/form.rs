@@ -1,6 +1,6 @@
 //! Text to entries; every problem at once.
 //!
-//! Pure. What it does not do: parse rules; the caller brings a [`Judge`] that does.
+//! Pure. What it does not do: parse rules; the caller brings a `Judge` that does.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Looks at the file again and again.
 //!
 //! It polls, once a second: that needs no kernel facility, follows a file that is replaced by rename, and works on
-//! network file systems. What it does not do: interpret the file (that is [`super::keeper`]).
+//! network file systems. What it does not do: interpret the file (that is `super::keeper`).
 
 use std::fs;
 use std::io::{self, Read};
