@@ -104,10 +104,11 @@ macro_rules! suite {
                 a_dropped_connect_leaves_nothing, gives_up_a_connect_at_its_deadline;
             bytes: carries_bytes_in_any_split, passes_received_bytes_on, holds_a_fast_sender_back,
                 answers_pipelined_messages, mixes_small_and_large_receives, idle_streams_hold_no_buffer,
-                waiting_sends_leave_slots_to_others;
+                waiting_sends_leave_slots_to_others, unread_bytes_leave_slots_to_others;
             endings: half_closes, delivers_what_was_sent_before_the_drop, resets_on_drop,
                 fails_sends_to_a_closed_peer, a_dropped_recv_loses_no_bytes, a_dropped_send_delivers_a_prefix,
-                a_stream_dropped_in_recv_closes, times_out_a_recv_and_goes_on, times_out_a_send;
+                a_stream_dropped_in_recv_closes, times_out_a_recv_and_goes_on, times_out_a_send,
+                tells_whether_it_is_quiet;
             tasks: sleeps_end_in_order_and_not_early, sleeps_at_the_edges, sleeps_of_all_lengths,
                 spawned_tasks_run, wake_all_polls_every_task, another_thread_wakes_a_task;
         }
@@ -138,10 +139,3 @@ macro_rules! suite {
 suite!(sim, on_sim);
 suite!(epoll, on_epoll);
 suite!(ring, on_ring);
-
-#[test]
-fn unread_bytes_leave_slots_to_others() {
-    on_sim(bytes::unread_bytes_leave_slots_to_others);
-    on_epoll(bytes::unread_bytes_leave_slots_to_others);
-    on_ring(bytes::unread_bytes_leave_slots_to_others);
-}

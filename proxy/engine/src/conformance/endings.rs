@@ -215,3 +215,33 @@ pub async fn times_out_a_send<E: Subject>(engine: E, _seed: u64) {
     drop((client, server));
     all_returned(&engine).await;
 }
+
+/// A stream is quiet until bytes, the peer's end or a reset have come; asking loses none of these.
+pub async fn tells_whether_it_is_quiet<E: Subject>(engine: E, seed: u64) {
+    for event in ["bytes", "end", "reset"] {
+        let (client, server) = pair(&engine).await;
+        // Also after it was used, which is when one asks.
+        send(&engine, &client, stretch(seed, 0, 10)).await.expect("sends");
+        check_exactly(&engine, &server, seed, 0, 10).await;
+        pause(&engine, 5).await;
+        assert!(server.is_quiet(), "nothing came");
+        match event {
+            "bytes" => send(&engine, &client, stretch(seed, 10, 10)).await.expect("sends"),
+            "end" => client.shutdown().expect("half-closes"),
+            _ => client.reset_on_drop(),
+        }
+        let kept = (event != "reset").then_some(client);
+        let deadline = patience(&engine);
+        while server.is_quiet() {
+            assert!(engine.now() < deadline, "{event} came and it is still quiet");
+            pause(&engine, 2).await;
+        }
+        match event {
+            "bytes" => check_exactly(&engine, &server, seed, 10, 10).await,
+            "end" => assert!(server.recv(Want::Some, patience(&engine)).await.expect("the end").is_empty()),
+            _ => {}
+        }
+        drop(kept);
+    }
+    all_returned(&engine).await;
+}
