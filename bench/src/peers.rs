@@ -175,6 +175,11 @@ fn nginx_proxy(dir: &Path, listen: SocketAddr, backend: SocketAddr) -> String {
     nginx(dir, "proxy", &body)
 }
 
+fn is_root() -> bool {
+    // The owner of what this process makes, as the kernel shows it.
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
 /// Configuration of the backend: static answers of 128 bytes, 64 KiB and 1 MiB from files in `dir`.
 ///
 /// # Errors
@@ -200,8 +205,10 @@ fn nginx(dir: &Path, name: &str, body: &str) -> String {
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(temporary, "{kind}_temp_path {dir}/{name}-{kind};");
     }
+    // As root nginx would give its workers to `nobody`, who may not read `dir`.
+    let user = if is_root() { "user root;\n" } else { "" };
     format!(
-        "daemon off;\nworker_processes 1;\nworker_rlimit_nofile 20000;\npid {dir}/{name}.pid;\nerror_log stderr error;\n\
+        "{user}daemon off;\nworker_processes 1;\nworker_rlimit_nofile 20000;\npid {dir}/{name}.pid;\nerror_log stderr error;\n\
          events {{ worker_connections {MAX_CONNECTIONS}; }}\nhttp {{ access_log off; keepalive_timeout 600s;\n\
          keepalive_requests 1000000000; default_type text/plain; tcp_nodelay on;\n{temporary}{body} }}\n"
     )
