@@ -1,8 +1,8 @@
 //! Buffers.
 //!
 //! [`Buf`] is a window on a slot of an engine's receive [`Pool`]; slots are shared by count and go back to the
-//! pool when the last window drops. [`OutBuf`] is a byte vector on loan from a per-thread free list. [`Parts`] is
-//! what one `send` takes: a few of either, in order.
+//! pool when the last window drops. Windows never overlap, so the owner of one may write to it. [`OutBuf`] is a byte
+//! vector on loan from a per-thread free list. [`Parts`] is what one `send` takes: a few of either, in order.
 
 use std::cell::{Cell, RefCell};
 use std::ops::{Deref, DerefMut};
@@ -111,11 +111,23 @@ enum Place {
         pool: Rc<Pool>,
         id: u32,
     },
-    /// Copied out of a slot because slots were scarce.
-    Own(Rc<[u8]>),
+    /// Bytes that lie in no slot: copied out of one because slots were scarce, or made by a session.
+    Own(Rc<[Cell<u8>]>),
+}
+
+impl Place {
+    fn own(bytes: Rc<[u8]>) -> Place {
+        debug_assert_eq!(Rc::strong_count(&bytes), 1);
+        // SAFETY: `Cell<u8>` has the layout of `u8`, and nobody else holds these bytes: nobody relies on them being
+        // immutable.
+        Place::Own(unsafe { Rc::from_raw(Rc::into_raw(bytes) as *const [Cell<u8>]) })
+    }
 }
 
 /// Received bytes: a window on a slot of the engine. The slot goes back when the last window on it drops.
+///
+/// Windows on one slot never overlap: `adopt` makes the only one, `split_to` cuts one in two, the others shrink it.
+/// Whoever holds a window mutably may therefore write to it (TLS decrypts in place).
 pub struct Buf {
     place: Option<Place>,
     // Offsets into the pool's memory, or into the own bytes. Pools are far below 4 GiB.
@@ -129,14 +141,25 @@ impl Buf {
         Buf { place: None, start: 0, end: 0 }
     }
 
+    /// Bytes of its own, in no slot; they are copied once. For data that a session made or joined, and for tests.
+    ///
+    /// # Panics
+    /// If they are 4 GiB or more.
+    pub fn from_vec(bytes: Vec<u8>) -> Buf {
+        let end = u32::try_from(bytes.len()).expect("a buffer is smaller than 4 GiB");
+        if bytes.is_empty() {
+            return Buf::empty();
+        }
+        Buf { place: Some(Place::own(bytes.into())), start: 0, end }
+    }
+
     /// Before a wait for a peer: copies the bytes and lets the slot go, if slots are scarce (more than half of the pool
     /// is out), so that those who wait longest do not keep all the slots. Says whether slots were scarce.
     pub fn relieve(&mut self) -> bool {
         match &self.place {
             Some(Place::Slot { pool, .. }) if pool.held() * 2 > pool.slots() => {
-                let own: Rc<[u8]> = (**self).into();
-                let end = own.len() as u32;
-                *self = Buf { place: Some(Place::Own(own)), start: 0, end };
+                let own = Place::own((**self).into());
+                *self = Buf { place: Some(own), start: 0, end: self.end - self.start };
                 true
             }
             _ => false,
@@ -173,6 +196,16 @@ impl Buf {
         self.start += n as u32;
         head
     }
+
+    #[inline]
+    fn cells(&self) -> &[Cell<u8>] {
+        let window = self.start as usize..self.end as usize;
+        match &self.place {
+            None => &[],
+            Some(Place::Own(cells)) => &cells[window],
+            Some(Place::Slot { pool, .. }) => &pool.memory[window],
+        }
+    }
 }
 
 impl Deref for Buf {
@@ -180,16 +213,22 @@ impl Deref for Buf {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        match &self.place {
-            None => &[],
-            Some(Place::Own(bytes)) => &bytes[self.start as usize..self.end as usize],
-            Some(Place::Slot { pool, .. }) => {
-                let cells = &pool.memory[self.start as usize..self.end as usize];
-                // SAFETY: while a window exists the engine does not write to the slot, and no safe code can reach
-                // the cells of a pool, so the bytes are stable for the life of `&self`.
-                unsafe { std::slice::from_raw_parts(cells.as_ptr() as *const u8, cells.len()) }
-            }
-        }
+        let cells = self.cells();
+        // SAFETY: while a window exists the engine does not write to the slot, no safe code can reach the cells but
+        // through windows, and windows do not overlap: only `&mut self` could change these bytes, and `self` is
+        // borrowed.
+        unsafe { std::slice::from_raw_parts(cells.as_ptr() as *const u8, cells.len()) }
+    }
+}
+
+impl DerefMut for Buf {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let cells = self.cells();
+        // SAFETY: as in `deref`, and `self` is borrowed mutably: nobody else reads or writes these bytes. A kernel that
+        // sends from a window does so from one that was moved into its operation. Writing through a pointer from a
+        // shared reference is allowed: the bytes are cells. The pointer reaches this window only.
+        unsafe { std::slice::from_raw_parts_mut(cells.as_ptr() as *mut u8, cells.len()) }
     }
 }
 

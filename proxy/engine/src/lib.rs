@@ -13,6 +13,8 @@ pub mod choose;
 mod clock;
 /// The contract of the seam as behaviours that every engine must show.
 pub mod conformance;
+/// UDP sockets of the kernel engines.
+pub mod datagrams;
 /// Readiness, then a system call.
 pub mod epoll;
 /// The single-threaded executor under every engine.
@@ -29,8 +31,12 @@ pub mod sim;
 mod slots;
 /// System calls on sockets.
 mod socket;
+/// From socket to socket through a pipe.
+mod splice;
 /// Values by key with a generation.
 mod table;
+/// Unix stream sockets.
+mod unix;
 /// Timers, O(1).
 pub mod wheel;
 /// What the kernel engines share on one thread.
@@ -38,4 +44,6 @@ mod worker;
 
 pub use buf::{Buf, OutBuf, Part, Parts};
 pub use options::Options;
-pub use seam::{Engine, ListenOptions, Listener, Stream, Time, Want};
+pub use seam::{
+    Datagram, Datagrams, Engine, Idle, ListenOptions, Listener, Outgoing, Stream, Time, UdpOptions, Want,
+};

@@ -9,13 +9,13 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::buf::{MAX_PARTS, Parts};
-use crate::seam::ListenOptions;
+use crate::seam::{ListenOptions, UdpOptions};
 
-/// The address that stands for one that the kernel no longer knows.
 /// A silent peer is asked after this, and again as often. Go's default.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+/// The address that stands for one that the kernel no longer knows, or that is a path.
+pub(crate) const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Whether the kernel may let a call on the socket wait.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,43 @@ pub(crate) fn listen(addr: SocketAddr, options: &ListenOptions, mode: Mode) -> i
 /// Opens a socket for a connection to `to`.
 pub(crate) fn for_connect(to: SocketAddr, mode: Mode) -> io::Result<OwnedFd> {
     Ok(stream_socket(to, mode)?.into())
+}
+
+/// Opens a UDP socket.
+pub(crate) fn bind_udp(addr: SocketAddr, options: &UdpOptions, mode: Mode) -> io::Result<OwnedFd> {
+    let kind = Type::DGRAM.cloexec();
+    let kind = if mode == Mode::NonBlocking { kind.nonblocking() } else { kind };
+    let socket = Socket::new_raw(Domain::for_address(addr), kind, Some(Protocol::UDP))?;
+    // With the option set the kernel may choose a port that another such socket has, unlike for TCP.
+    let chooses = addr.port() == 0;
+    if !chooses {
+        socket.set_reuse_port(options.reuse_port)?;
+    }
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    if options.tell_local {
+        let (level, option) = match addr {
+            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+        };
+        let on: libc::c_int = 1;
+        let size = size_of_val(&on) as libc::socklen_t;
+        // SAFETY: the option is an int, as both want.
+        let done =
+            unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size) };
+        if done < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.bind(&addr.into())?;
+    if chooses {
+        socket.set_reuse_port(options.reuse_port)?;
+    }
+    Ok(socket.into())
 }
 
 fn stream_socket(addr: SocketAddr, mode: Mode) -> io::Result<Socket> {
@@ -165,6 +202,29 @@ pub(crate) fn send(fd: RawFd, parts: &Parts, skip: usize) -> io::Result<usize> {
     }
 }
 
+/// Sends what the socket takes of `bytes`.
+pub(crate) fn try_send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    loop {
+        // SAFETY: the pointer and length are those of `bytes`.
+        match result(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) }) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// Sets when a silent peer is asked, and how often; at least a second. Does nothing to what is not a TCP socket.
+pub(crate) fn set_keepalive(fd: BorrowedFd<'_>, after: Option<Duration>) -> io::Result<()> {
+    let socket = SockRef::from(&fd);
+    let Some(after) = after else { return socket.set_keepalive(false) };
+    let after = after.max(Duration::from_secs(1));
+    match socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after).with_interval(after)) {
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+        done => done,
+    }
+}
+
 /// Half-closes.
 pub(crate) fn shutdown(fd: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&fd).shutdown(Shutdown::Write)
@@ -210,4 +270,52 @@ pub(crate) fn owned(result: i32) -> Option<OwnedFd> {
 
 fn result(n: isize) -> io::Result<usize> {
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    fn keepalive(fd: BorrowedFd<'_>) -> (bool, Duration, Duration) {
+        let socket = SockRef::from(&fd);
+        let get =
+            || Ok((socket.keepalive()?, socket.tcp_keepalive_time()?, socket.tcp_keepalive_interval()?));
+        io::Result::expect(get(), "a TCP socket says what its keepalive is")
+    }
+
+    #[test]
+    fn keepalive_is_what_was_asked_for() {
+        let fd = for_connect(SocketAddr::from(([127, 0, 0, 1], 1)), Mode::Blocking).expect("opens");
+        assert_eq!(keepalive(fd.as_fd()), (true, KEEP_ALIVE, KEEP_ALIVE));
+        let minute = Duration::from_secs(60);
+        set_keepalive(fd.as_fd(), Some(minute)).expect("sets");
+        assert_eq!(keepalive(fd.as_fd()), (true, minute, minute));
+        set_keepalive(fd.as_fd(), None).expect("sets");
+        assert!(!keepalive(fd.as_fd()).0);
+        set_keepalive(fd.as_fd(), Some(Duration::ZERO)).expect("sets");
+        let second = Duration::from_secs(1);
+        assert_eq!(keepalive(fd.as_fd()), (true, second, second), "the shortest that there is");
+    }
+
+    #[test]
+    fn a_udp_port_of_the_kernels_choice_is_nobody_elses() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let sockets: Vec<OwnedFd> =
+            (0..500).map(|_| bind_udp(any, &UdpOptions::default(), Mode::Blocking).expect("binds")).collect();
+        let mut ports: Vec<u16> =
+            sockets.iter().map(|fd| bound_addr(fd.as_fd()).expect("has an address").port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), sockets.len());
+    }
+
+    #[test]
+    fn a_unix_socket_does_without_keepalive() {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).expect("opens");
+        for after in [Some(Duration::from_secs(5)), None] {
+            set_keepalive(socket.as_fd(), after).expect("is not refused");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pancake_engine as engine;
 use pancake_engine::Options;
-use pancake_engine::conformance::{bytes, connections, endings, tasks};
+use pancake_engine::conformance::{bytes, connections, datagrams, endings, paths, splices, tasks};
 use pancake_engine::epoll::Epoll;
 use pancake_engine::ring::Ring;
 use pancake_engine::sim::{Faults, Sim};
@@ -104,11 +104,21 @@ macro_rules! suite {
                 a_dropped_connect_leaves_nothing, gives_up_a_connect_at_its_deadline;
             bytes: carries_bytes_in_any_split, passes_received_bytes_on, holds_a_fast_sender_back,
                 answers_pipelined_messages, mixes_small_and_large_receives, idle_streams_hold_no_buffer,
-                waiting_sends_leave_slots_to_others, unread_bytes_leave_slots_to_others;
+                waiting_sends_leave_slots_to_others, unread_bytes_leave_slots_to_others,
+                takes_what_fits_at_once, decrypts_in_place;
             endings: half_closes, delivers_what_was_sent_before_the_drop, resets_on_drop,
                 fails_sends_to_a_closed_peer, a_dropped_recv_loses_no_bytes, a_dropped_send_delivers_a_prefix,
                 a_stream_dropped_in_recv_closes, times_out_a_recv_and_goes_on, times_out_a_send,
-                tells_whether_it_is_quiet;
+                tells_whether_it_is_quiet, delivers_a_last_word_tried_before_the_drop,
+                keeps_working_whatever_its_keepalive;
+            paths: carries_bytes_to_a_path, says_why_a_path_cannot_be_reached, waits_for_a_full_queue_until_its_deadline;
+            splices: splices_bytes_in_any_split, splices_what_had_come_before_first, stops_at_its_limit_and_goes_on,
+                reports_how_a_splice_broke, ends_a_splice_when_both_directions_stand_still,
+                times_out_a_splice_whose_sink_is_full, a_dropped_splice_delivers_a_prefix, splices_many_tunnels_at_once;
+            datagrams: carries_datagrams_of_every_size, tells_many_peers_apart, sends_batches_of_any_sizes,
+                hears_only_the_peer_it_is_connected_to, answers_from_the_address_that_was_asked,
+                a_dropped_receive_takes_nothing, refuses_a_datagram_that_is_too_long,
+                shares_a_udp_address_only_when_asked;
             tasks: sleeps_end_in_order_and_not_early, sleeps_at_the_edges, sleeps_of_all_lengths,
                 spawned_tasks_run, wake_all_polls_every_task, another_thread_wakes_a_task;
         }

@@ -90,6 +90,60 @@ fn a_buffer_outlives_the_handle_on_its_pool() {
     assert_eq!(&*buf, b"still here");
 }
 
+/// Writes to three windows on the same bytes in turn; none reaches another.
+fn write_to_windows(mut last: Buf) {
+    assert_eq!(&*last, b"aaabbbbcc");
+    let mut first = last.split_to(3);
+    let mut middle = last.split_to(4);
+    // All three are borrowed mutably at once.
+    let (f, m, l) = (&mut first[..], &mut middle[..], &mut last[..]);
+    m.copy_from_slice(b"MMMM");
+    f.fill(b'F');
+    l[1] = b'L';
+    m[0] = b'm';
+    assert_eq!((&f[..], &m[..], &l[..]), (&b"FFF"[..], &b"mMMM"[..], &b"cL"[..]));
+    middle.advance(1);
+    middle.truncate(2);
+    middle.reverse();
+    middle.fill(b'-');
+    assert_eq!((&*first, &*middle, &*last), (&b"FFF"[..], &b"--"[..], &b"cL"[..]));
+}
+
+#[test]
+fn writing_to_a_window_touches_no_other() {
+    let pool = Pool::new(2, 9);
+    let neighbour = received(&pool, 1, b"neighbour");
+    write_to_windows(received(&pool, 0, b"aaabbbbcc"));
+    assert_eq!(&*neighbour, b"neighbour");
+    write_to_windows(Buf::from_vec(b"aaabbbbcc".to_vec()));
+}
+
+#[test]
+fn a_copy_made_for_scarce_slots_is_written_to_on_its_own() {
+    let pool = Pool::new(1, 16);
+    let mut copied = received(&pool, 0, b"head body");
+    let mut kept = copied.split_to(5);
+    copied[0] = b'B';
+    assert!(copied.relieve(), "the only slot is out");
+    copied[1] = b'O';
+    kept.fill(b'h');
+    assert_eq!((&*kept, &*copied), (&b"hhhhh"[..], &b"BOdy"[..]));
+    drop(kept);
+    assert_eq!(pool.held(), 0);
+    write_to_windows({
+        let mut whole = Buf::from_vec(b"..aaabbbbcc".to_vec());
+        whole.advance(2);
+        whole
+    });
+}
+
+#[test]
+fn an_empty_buffer_holds_nothing_and_can_be_written_to() {
+    let mut empty = Buf::from_vec(Vec::new());
+    empty.fill(1);
+    assert!(empty.is_empty() && empty.split_to(0).is_empty() && !empty.relieve());
+}
+
 #[test]
 fn parts_keep_their_order_at_every_cut() {
     let pool = Pool::new(1, 16);

@@ -1,6 +1,7 @@
 //! Bytes in any split, large and small, in both directions.
 
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 
 use super::*;
@@ -278,5 +279,73 @@ pub async fn unread_bytes_leave_slots_to_others<E: Subject>(engine: E, seed: u64
         check_exactly(&engine, server, seed, 10, 40).await;
     }
     drop((client, server, unread));
+    all_returned(&engine).await;
+}
+
+/// What is tried takes what fits, in order with what was sent before, and says when nothing fits.
+pub async fn takes_what_fits_at_once<E: Subject>(engine: E, seed: u64) {
+    let (client, server) = pair(&engine).await;
+    send(&engine, &client, stretch(seed, 0, 1000)).await.expect("sends");
+    let mut offset = 1000;
+    assert_eq!(client.try_send(&[]).ok(), Some(0));
+    loop {
+        assert!(offset < LARGE_BYTES, "{offset} bytes were accepted though nobody received");
+        match client.try_send(&stretch(seed, offset, 100_000)) {
+            Ok(n) => offset += n,
+            Err(e) => {
+                assert_eq!(e.kind(), io::ErrorKind::WouldBlock);
+                break;
+            }
+        }
+    }
+    check_exactly(&engine, &server, seed, 0, offset).await;
+    let deadline = patience(&engine);
+    while let Err(e) = client.try_send(&stretch(seed, offset, 1)) {
+        assert_eq!(e.kind(), io::ErrorKind::WouldBlock);
+        assert!(engine.now() < deadline, "still full though all was received");
+        pause(&engine, 2).await;
+    }
+    check_exactly(&engine, &server, seed, offset, 1).await;
+    client.shutdown().expect("half-closes");
+    let refused = client.try_send(b"x").map_err(|e| e.kind());
+    assert_eq!(refused, Err(io::ErrorKind::BrokenPipe));
+    drop((client, server));
+    all_returned(&engine).await;
+}
+
+/// Received bytes are changed where they lie, window by window, and sent on.
+pub async fn decrypts_in_place<E: Subject>(engine: E, seed: u64) {
+    const KEY: u8 = 0x5a;
+    let (client, server) = pair(&engine).await;
+    let total = 150_000;
+    let sender = async {
+        for offset in (0..total).step_by(10_000) {
+            let mut bytes = stretch(seed, offset, 10_000);
+            bytes.iter_mut().for_each(|byte| *byte ^= KEY);
+            send(&engine, &client, bytes).await.expect("sends");
+        }
+        client.shutdown().expect("half-closes");
+    };
+    let echo = async {
+        let mut rng = Rng::new(seed);
+        loop {
+            let want = *rng.pick(&[Want::Some, Want::Bulk]);
+            let mut rest = server.recv(want, patience(&engine)).await.expect("receives");
+            if rest.is_empty() {
+                break;
+            }
+            // Both windows are changed after the cut, the second one first.
+            let mut head = rest.split_to(rng.within(0..=rest.len()));
+            rest.iter_mut().for_each(|byte| *byte ^= KEY);
+            head.iter_mut().for_each(|byte| *byte ^= KEY);
+            let mut parts = Parts::from(head);
+            parts.push(Part::In(rest));
+            server.send(parts, patience(&engine)).await.expect("sends");
+        }
+        server.shutdown().expect("half-closes");
+    };
+    let received = check_until_end(&engine, &client, seed, || Want::Some);
+    assert_eq!(join(join(sender, echo), received).await.1, total);
+    drop((client, server));
     all_returned(&engine).await;
 }

@@ -245,3 +245,31 @@ pub async fn tells_whether_it_is_quiet<E: Subject>(engine: E, seed: u64) {
     }
     all_returned(&engine).await;
 }
+
+/// A last word that was tried right before the drop arrives, and then the end.
+pub async fn delivers_a_last_word_tried_before_the_drop<E: Subject>(engine: E, seed: u64) {
+    let (client, server) = pair(&engine).await;
+    send(&engine, &client, stretch(seed, 0, 5000)).await.expect("sends");
+    let last = stretch(seed, 5000, 31);
+    assert_eq!(client.try_send(&last[..1]).ok(), Some(1));
+    let mut tried = 1;
+    while tried < last.len() {
+        tried += client.try_send(&last[tried..]).expect("the socket is not full");
+    }
+    drop(client);
+    assert_eq!(check_until_end(&engine, &server, seed, || Want::Some).await, 5031);
+    drop(server);
+    all_returned(&engine).await;
+}
+
+/// Keepalive is set, changed and switched off on a stream in use.
+pub async fn keeps_working_whatever_its_keepalive<E: Subject>(engine: E, seed: u64) {
+    let (client, server) = pair(&engine).await;
+    let settings = [Some(Duration::from_secs(60)), None, Some(Duration::from_millis(1)), None];
+    for (n, after) in settings.into_iter().enumerate() {
+        client.set_keepalive(after).expect("sets it");
+        server.set_keepalive(after).expect("sets it");
+        send(&engine, &client, stretch(seed, n * 10, 10)).await.expect("sends");
+        check_exactly(&engine, &server, seed, n * 10, 10).await;
+    }
+}

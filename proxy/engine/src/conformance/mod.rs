@@ -9,8 +9,14 @@
 pub mod bytes;
 /// Listening, accepting, connecting.
 pub mod connections;
+/// Datagrams.
+pub mod datagrams;
 /// Half-close, close, reset, calls given up, deadlines.
 pub mod endings;
+/// Sockets whose addresses are paths.
+pub mod paths;
+/// Streams that are joined by a splice.
+pub mod splices;
 /// Timers, tasks and wakes.
 pub mod tasks;
 
@@ -33,6 +39,11 @@ const MAX_ACCEPT_ERRORS: usize = 100;
 pub trait Subject: Engine {
     /// Receive buffers that sessions hold now.
     fn held_buffers(&self) -> usize;
+
+    /// Pipes that splices hold now; `sim` has none.
+    fn held_pipes(&self) -> usize {
+        0
+    }
 }
 
 impl Subject for crate::sim::Sim {
@@ -46,12 +57,20 @@ impl Subject for crate::epoll::Epoll {
         let (small, bulk) = self.slots_held();
         small + bulk
     }
+
+    fn held_pipes(&self) -> usize {
+        self.pipes_held()
+    }
 }
 
 impl Subject for crate::ring::Ring {
     fn held_buffers(&self) -> usize {
         let (small, bulk) = self.slots_held();
         small + bulk
+    }
+
+    fn held_pipes(&self) -> usize {
+        self.pipes_held()
     }
 }
 
@@ -142,11 +161,12 @@ async fn pause<E: Engine>(engine: &E, millis: u64) {
     engine.sleep_until(engine.now().after(Duration::from_millis(millis))).await;
 }
 
-/// Waits until every receive buffer is back.
+/// Waits until every receive buffer and every pipe is back.
 async fn all_returned<E: Subject>(engine: &E) {
     let deadline = patience(engine);
-    while engine.held_buffers() > 0 {
-        assert!(engine.now() < deadline, "{} buffers were never returned", engine.held_buffers());
+    while engine.held_buffers() + engine.held_pipes() > 0 {
+        let held = (engine.held_buffers(), engine.held_pipes());
+        assert!(engine.now() < deadline, "{held:?} buffers and pipes were never returned");
         pause(engine, 5).await;
     }
 }

@@ -3,14 +3,14 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::stream::EpollStream;
 use super::turn::Core;
-use crate::seam::{ListenOptions, Listener, Time};
-use crate::socket::{self, Mode};
+use crate::seam::{Listener, Time};
+use crate::socket;
 
 /// A listening socket of the `epoll` engine.
 pub struct EpollListener {
@@ -19,12 +19,8 @@ pub struct EpollListener {
 }
 
 impl EpollListener {
-    pub(super) fn open(
-        core: Rc<Core>,
-        addr: SocketAddr,
-        options: &ListenOptions,
-    ) -> io::Result<EpollListener> {
-        let token = core.register(socket::listen(addr, options, Mode::NonBlocking)?)?;
+    pub(super) fn new(core: Rc<Core>, fd: OwnedFd) -> io::Result<EpollListener> {
+        let token = core.register(fd)?;
         Ok(EpollListener { core, token })
     }
 

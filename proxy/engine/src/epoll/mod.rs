@@ -13,14 +13,18 @@ mod turn;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 pub use listener::EpollListener;
 pub use stream::EpollStream;
 
+use crate::datagrams::KernelDatagrams;
 use crate::options::Options;
-use crate::seam::{Engine, ListenOptions, Time};
+use crate::seam::{Engine, ListenOptions, Time, UdpOptions};
+use crate::socket::{self, Mode};
+use crate::unix;
 use crate::worker::Sleep;
 use turn::Core;
 
@@ -63,11 +67,17 @@ impl Epoll {
     pub fn slots_held(&self) -> (usize, usize) {
         (self.0.small.pool.held(), self.0.bulk.pool.held())
     }
+
+    /// Pipes that splices hold now.
+    pub fn pipes_held(&self) -> usize {
+        self.0.pipes.held()
+    }
 }
 
 impl Engine for Epoll {
     type Stream = EpollStream;
     type Listener = EpollListener;
+    type Datagrams = KernelDatagrams<EpollStream>;
     type Sleep = Sleep;
 
     const NAME: &'static str = "epoll";
@@ -97,10 +107,24 @@ impl Engine for Epoll {
     }
 
     fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<EpollListener> {
-        EpollListener::open(self.0.clone(), addr, options)
+        EpollListener::new(self.0.clone(), socket::listen(addr, options, Mode::NonBlocking)?)
     }
 
     fn connect(&self, to: SocketAddr, until: Time) -> impl Future<Output = io::Result<EpollStream>> {
         EpollStream::connect(self.0.clone(), to, until)
+    }
+
+    fn bind_udp(&self, addr: SocketAddr, options: &UdpOptions) -> io::Result<Self::Datagrams> {
+        let fd = socket::bind_udp(addr, options, Mode::NonBlocking)?;
+        let socket = EpollStream::accepted(self.0.clone(), fd, socket::UNKNOWN)?;
+        Ok(KernelDatagrams::new(socket, addr.is_ipv6()))
+    }
+
+    fn listen_unix(&self, path: &Path, options: &ListenOptions) -> io::Result<EpollListener> {
+        EpollListener::new(self.0.clone(), unix::listen(path, options, Mode::NonBlocking)?)
+    }
+
+    fn connect_unix(&self, path: &Path, until: Time) -> impl Future<Output = io::Result<EpollStream>> {
+        EpollStream::connect_unix(self.0.clone(), path, until)
     }
 }

@@ -5,13 +5,19 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::turn::Core;
-use crate::buf::{Buf, Parts};
-use crate::seam::{RECV_RUN, Stream, Time, Want};
+use crate::buf::{Buf, Parts, Pool};
+use crate::seam::{Idle, RECV_RUN, Stream, Time, Want};
+use crate::slots::Slots;
 use crate::socket::{self, Mode};
+use crate::splice::{self, Ends, Pipes, Source};
+use crate::unix;
+use crate::worker::Worker;
 
 /// A connected stream of the `epoll` engine.
 pub struct EpollStream {
@@ -44,6 +50,13 @@ impl EpollStream {
             return Ok(stream);
         }
         poll_fn(|cx| stream.poll_connected(cx, until)).await?;
+        Ok(stream)
+    }
+
+    pub(super) async fn connect_unix(core: Rc<Core>, path: &Path, until: Time) -> io::Result<EpollStream> {
+        let fd = unix::connect(&core.worker, path, Mode::NonBlocking, until).await?;
+        let stream = Self::register(core, fd, socket::UNKNOWN)?;
+        stream.core.sources.borrow_mut().held(stream.token).writable = true;
         Ok(stream)
     }
 
@@ -141,6 +154,81 @@ impl EpollStream {
     }
 }
 
+impl Ends for EpollStream {
+    const MODE: Mode = Mode::NonBlocking;
+
+    fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    fn worker(&self) -> &Rc<Worker> {
+        &self.core.worker
+    }
+
+    fn pipes(&self) -> &Pipes {
+        &self.core.pipes
+    }
+
+    fn bulk(&self) -> &Slots {
+        &self.core.bulk
+    }
+
+    fn small_pool(&self) -> Rc<Pool> {
+        self.core.small.pool.clone()
+    }
+
+    fn take_small(&self) -> Option<u32> {
+        self.core.small.take()
+    }
+
+    fn poll_source(&self, _most: u64, cx: &Context<'_>, until: Time) -> Poll<io::Result<Source>> {
+        let mut sources = self.core.sources.borrow_mut();
+        let source = sources.held(self.token);
+        if source.readable && !source.waits_for_slot {
+            return Poll::Ready(Ok(Source::Socket));
+        }
+        if self.core.worker.clock.now() >= until {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        source.run = 0;
+        source.waits.wait_recv(&self.core.worker, self.token, cx, until);
+        Poll::Pending
+    }
+
+    fn source_was_empty(&self) {
+        self.core.sources.borrow_mut().held(self.token).readable = false;
+    }
+
+    /// The kernel says it again to whoever asks again.
+    fn source_ended(&self, _error: Option<i32>) {}
+
+    fn source_found_no_slot(&self) {
+        let mut sources = self.core.sources.borrow_mut();
+        if !std::mem::replace(&mut sources.held(self.token).waits_for_slot, true) {
+            self.core.bulk.wait(self.token);
+        }
+    }
+
+    type Room<'a> = ();
+
+    fn poll_sink(&self, _room: &mut (), cx: &Context<'_>, until: Time) -> Poll<io::Result<()>> {
+        let mut sources = self.core.sources.borrow_mut();
+        let source = sources.held(self.token);
+        if source.writable {
+            return Poll::Ready(Ok(()));
+        }
+        if self.core.worker.clock.now() >= until {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        source.waits.wait_send(&self.core.worker, self.token, cx, until);
+        Poll::Pending
+    }
+
+    fn sink_was_full(&self, _room: &mut ()) {
+        self.core.sources.borrow_mut().held(self.token).writable = false;
+    }
+}
+
 impl Stream for EpollStream {
     fn recv(&self, want: Want, until: Time) -> impl Future<Output = io::Result<Buf>> {
         poll_fn(move |cx| self.poll_recv(cx, want, until))
@@ -156,6 +244,24 @@ impl Stream for EpollStream {
     fn send(&self, mut parts: Parts, until: Time) -> impl Future<Output = io::Result<()>> {
         let (bytes, mut sent) = (parts.bytes(), 0);
         poll_fn(move |cx| self.poll_send(cx, &mut parts, bytes, &mut sent, until))
+    }
+
+    fn splice(
+        &self,
+        to: &Self,
+        limit: u64,
+        idle: &Idle,
+        moved: &Cell<u64>,
+    ) -> impl Future<Output = io::Result<u64>> {
+        splice::run(self, to, limit, idle, moved)
+    }
+
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        socket::try_send(self.fd, bytes)
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        socket::set_keepalive(self.core.sources.borrow_mut().held(self.token).fd.as_fd(), after)
     }
 
     fn shutdown(&self) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::options::Options;
 use crate::slots::Slots;
+use crate::splice::Pipes;
 use crate::table::Table;
 use crate::worker::{Waits, Worker};
 
@@ -18,6 +19,7 @@ const BELL: u64 = u64::MAX;
 
 /// One worker's state, shared by its handles, listeners and streams.
 pub(super) struct Core {
+    pub(super) pipes: Pipes,
     pub(super) worker: Rc<Worker>,
     epoll: OwnedFd,
     pub(super) sources: RefCell<Table<Source>>,
@@ -49,6 +51,7 @@ impl Core {
         // SAFETY: just opened, owned by nobody else.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
         let core = Core {
+            pipes: Pipes::new(),
             worker: Rc::new(Worker::new()?),
             epoll,
             sources: RefCell::default(),

@@ -128,7 +128,8 @@ impl Group {
         self.starving.drain(..count)
     }
 
-    fn take_free(&mut self) -> Option<u32> {
+    /// A slot that neither lies in the ring nor is held; to be adopted or given back to the pool.
+    pub(super) fn take_free(&mut self) -> Option<u32> {
         self.pool.pop_returned().or_else(|| {
             let id = self.fresh;
             (id < self.pool.slots()).then(|| {

@@ -12,8 +12,8 @@ use io_uring::{opcode, types};
 
 use super::stream::RingStream;
 use super::turn::{Core, kind};
-use crate::seam::{ListenOptions, Listener, Time};
-use crate::socket::{self, Mode};
+use crate::seam::{Listener, Time};
+use crate::socket;
 use crate::worker::Waits;
 
 /// Connections that wait in the engine for a call of `accept`; more wait in the kernel.
@@ -36,12 +36,7 @@ pub struct RingListener {
 }
 
 impl RingListener {
-    pub(super) fn open(
-        core: Rc<Core>,
-        addr: SocketAddr,
-        options: &ListenOptions,
-    ) -> io::Result<RingListener> {
-        let fd = socket::listen(addr, options, Mode::Blocking)?;
+    pub(super) fn new(core: Rc<Core>, fd: OwnedFd) -> RingListener {
         let key = core.acceptors.borrow_mut().insert(Acceptor {
             fd,
             armed: false,
@@ -50,7 +45,7 @@ impl RingListener {
             error: None,
             waits: Waits::default(),
         });
-        Ok(RingListener { core, key })
+        RingListener { core, key }
     }
 
     fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<RingStream>> {

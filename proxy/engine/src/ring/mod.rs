@@ -21,14 +21,18 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 pub use listener::RingListener;
 pub use stream::RingStream;
 
+use crate::datagrams::KernelDatagrams;
 use crate::options::Options;
-use crate::seam::{Engine, ListenOptions, Time};
+use crate::seam::{Engine, ListenOptions, Time, UdpOptions};
+use crate::socket::{self, Mode};
+use crate::unix;
 use crate::worker::Sleep;
 use turn::Core;
 
@@ -89,11 +93,17 @@ impl Ring {
     pub fn slots_held(&self) -> (usize, usize) {
         (self.0.small.borrow().pool.held(), self.0.bulk.pool.held())
     }
+
+    /// Pipes that splices hold now.
+    pub fn pipes_held(&self) -> usize {
+        self.0.pipes.held()
+    }
 }
 
 impl Engine for Ring {
     type Stream = RingStream;
     type Listener = RingListener;
+    type Datagrams = KernelDatagrams<RingStream>;
     type Sleep = Sleep;
 
     const NAME: &'static str = "ring";
@@ -123,10 +133,27 @@ impl Engine for Ring {
     }
 
     fn listen(&self, addr: SocketAddr, options: &ListenOptions) -> io::Result<RingListener> {
-        RingListener::open(self.0.clone(), addr, options)
+        let fd = socket::listen(addr, options, Mode::Blocking)?;
+        Ok(RingListener::new(self.0.clone(), fd))
     }
 
     fn connect(&self, to: SocketAddr, until: Time) -> impl Future<Output = io::Result<RingStream>> {
         op::connect(self.0.clone(), to, until)
+    }
+
+    fn bind_udp(&self, addr: SocketAddr, options: &UdpOptions) -> io::Result<Self::Datagrams> {
+        let fd = socket::bind_udp(addr, options, Mode::Blocking)?;
+        let socket = RingStream::new(self.0.clone(), fd, socket::UNKNOWN);
+        Ok(KernelDatagrams::new(socket, addr.is_ipv6()))
+    }
+
+    fn listen_unix(&self, path: &Path, options: &ListenOptions) -> io::Result<RingListener> {
+        let fd = unix::listen(path, options, Mode::Blocking)?;
+        Ok(RingListener::new(self.0.clone(), fd))
+    }
+
+    async fn connect_unix(&self, path: &Path, until: Time) -> io::Result<RingStream> {
+        let fd = unix::connect(&self.0.worker, path, Mode::Blocking, until).await?;
+        Ok(RingStream::new(self.0.clone(), fd, socket::UNKNOWN))
     }
 }

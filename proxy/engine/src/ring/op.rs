@@ -28,6 +28,7 @@ const TRY_SEND_FIRST: bool = true;
 pub(super) enum Op {
     Send(Box<SendOp>),
     Connect(Box<ConnectOp>),
+    Writable(Box<WritableOp>),
 }
 
 pub(super) struct SendOp {
@@ -49,6 +50,13 @@ pub(super) struct ConnectOp {
     to: SockAddr,
     waits: Waits,
     result: Option<io::Result<()>>,
+    abandoned: bool,
+}
+
+pub(super) struct WritableOp {
+    /// The stream that waits; a key of `Core::conns`.
+    stream: u64,
+    completed: bool,
     abandoned: bool,
 }
 
@@ -103,6 +111,13 @@ impl Core {
                 op.waits.wake_send();
                 op.abandoned
             }
+            Op::Writable(op) => {
+                op.completed = true;
+                if let Some(conn) = self.conns.borrow_mut().get(op.stream) {
+                    conn.waits.wake_send();
+                }
+                op.abandoned
+            }
         };
         if abandoned {
             let op = ops.remove(key);
@@ -120,6 +135,7 @@ impl Core {
                 op.waits.end(&self.worker);
                 (&mut op.abandoned, op.result.is_some())
             }
+            Op::Writable(op) => (&mut op.abandoned, op.completed),
         };
         if completed {
             let op = ops.remove(key);
@@ -230,6 +246,43 @@ impl Drop for Sending<'_> {
         if let Some(key) = self.op {
             self.stream.core.abandon(key);
         }
+    }
+}
+
+/// A wait until a full socket takes bytes again, or has failed: whoever tries then finds out.
+pub(crate) struct Writable<'a> {
+    stream: &'a RingStream,
+    key: u64,
+}
+
+impl<'a> Writable<'a> {
+    pub(super) fn new(stream: &'a RingStream) -> Writable<'a> {
+        let core = &stream.core;
+        let op = WritableOp { stream: stream.key, completed: false, abandoned: false };
+        let key = core.ops.borrow_mut().insert(Op::Writable(Box::new(op)));
+        let poll = opcode::PollAdd::new(types::Fd(stream.fd), libc::POLLOUT as u32).build();
+        // SAFETY: points at nothing.
+        unsafe { core.start(poll, kind::OP | key) };
+        Writable { stream, key }
+    }
+
+    pub(super) fn poll(&self, cx: &Context<'_>, until: Time) -> Poll<io::Result<()>> {
+        let core = &self.stream.core;
+        if matches!(core.ops.borrow_mut().held(self.key), Op::Writable(op) if op.completed) {
+            return Poll::Ready(Ok(()));
+        }
+        if core.worker.clock.now() >= until {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let key = self.stream.key;
+        core.conns.borrow_mut().held(key).waits.wait_send(&core.worker, key, cx, until);
+        Poll::Pending
+    }
+}
+
+impl Drop for Writable<'_> {
+    fn drop(&mut self) {
+        self.stream.core.abandon(self.key);
     }
 }
 

@@ -6,16 +6,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use io_uring::{cqueue, opcode, types};
 
-use super::op::Sending;
+use super::op::{Sending, Writable};
 use super::turn::{Core, Queued, kind};
-use crate::buf::{Buf, Parts};
-use crate::seam::{RECV_RUN, Stream, Time, Want};
-use crate::socket;
-use crate::worker::Waits;
+use crate::buf::{Buf, Parts, Pool};
+use crate::seam::{Idle, RECV_RUN, Stream, Time, Want};
+use crate::slots::Slots;
+use crate::socket::{self, Mode};
+use crate::splice::{self, Ends, Pipes, Source};
+use crate::worker::{Waits, Worker};
 
 /// Buffers that wait in the engine for a call of `recv` before the receive is disarmed.
 const QUEUED_MAX: u32 = 4;
@@ -166,11 +169,7 @@ impl RingStream {
             Ok(_) => conn.end = Some(0),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 core.bulk.put_back(id);
-                conn.armed = Armed::Bulk;
-                let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
-                let wait = opcode::PollAdd::new(types::Fd(self.fd), events).build();
-                // SAFETY: points at nothing.
-                unsafe { core.start(wait, kind::RECV_BULK | self.key) };
+                self.wait_readable(conn);
                 return None;
             }
             Err(e) => conn.end = Some(e.raw_os_error().unwrap_or(libc::EIO) as u16),
@@ -180,6 +179,14 @@ impl RingStream {
             Some(0) | None => Ok(Buf::empty()),
             Some(error) => Err(io::Error::from_raw_os_error(error.into())),
         })
+    }
+
+    fn wait_readable(&self, conn: &mut Conn) {
+        conn.armed = Armed::Bulk;
+        let events = (libc::POLLIN | libc::POLLRDHUP) as u32;
+        let wait = opcode::PollAdd::new(types::Fd(self.fd), events).build();
+        // SAFETY: points at nothing.
+        unsafe { self.core.start(wait, kind::RECV_BULK | self.key) };
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -270,6 +277,99 @@ impl Core {
     }
 }
 
+impl Ends for RingStream {
+    const MODE: Mode = Mode::Blocking;
+
+    fn fd(&self) -> RawFd {
+        self.fd
+    }
+
+    fn worker(&self) -> &Rc<Worker> {
+        &self.core.worker
+    }
+
+    fn pipes(&self) -> &Pipes {
+        &self.core.pipes
+    }
+
+    fn bulk(&self) -> &Slots {
+        &self.core.bulk
+    }
+
+    fn small_pool(&self) -> Rc<Pool> {
+        self.core.small.borrow().pool.clone()
+    }
+
+    fn take_small(&self) -> Option<u32> {
+        self.core.small.borrow_mut().take_free()
+    }
+
+    fn poll_source(&self, most: u64, cx: &Context<'_>, until: Time) -> Poll<io::Result<Source>> {
+        let core = &*self.core;
+        let mut conns = core.conns.borrow_mut();
+        let conn = conns.held(self.key);
+        if conn.head != NIL {
+            if let Some(head) = core.queued.borrow_mut().get_mut(conn.head as usize)
+                && head.buf.len() as u64 > most
+            {
+                return Poll::Ready(Ok(Source::Received(head.buf.split_to(most as usize))));
+            }
+            return Poll::Ready(Ok(Source::Received(core.take_queued(conn))));
+        }
+        match conn.end {
+            Some(0) => return Poll::Ready(Ok(Source::End)),
+            Some(error) => return Poll::Ready(Err(io::Error::from_raw_os_error(error.into()))),
+            None => {}
+        }
+        if core.worker.clock.now() >= until {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if conn.armed == Armed::No && !conn.starving {
+            return Poll::Ready(Ok(Source::Socket));
+        }
+        // What is in flight may still take bytes: they come first.
+        if conn.armed == Armed::Small && !conn.cancelling {
+            conn.cancelling = true;
+            core.cancel(kind::RECV_SMALL | self.key);
+        }
+        conn.run = 0;
+        conn.waits.wait_recv(&core.worker, self.key, cx, until);
+        Poll::Pending
+    }
+
+    fn source_was_empty(&self) {
+        self.wait_readable(self.core.conns.borrow_mut().held(self.key));
+    }
+
+    fn source_ended(&self, error: Option<i32>) {
+        self.core.conns.borrow_mut().held(self.key).end = Some(error.unwrap_or(0) as u16);
+    }
+
+    fn source_found_no_slot(&self) {
+        self.core.conns.borrow_mut().held(self.key).starving = true;
+        self.core.bulk.wait(self.key);
+    }
+
+    type Room<'a> = Option<Writable<'a>>;
+
+    fn poll_sink<'a>(
+        &'a self,
+        room: &mut Option<Writable<'a>>,
+        cx: &Context<'_>,
+        until: Time,
+    ) -> Poll<io::Result<()>> {
+        if let Some(waiting) = room {
+            ready!(waiting.poll(cx, until))?;
+            *room = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn sink_was_full<'a>(&'a self, room: &mut Option<Writable<'a>>) {
+        *room = Some(Writable::new(self));
+    }
+}
+
 impl Stream for RingStream {
     fn recv(&self, want: Want, until: Time) -> impl Future<Output = io::Result<Buf>> {
         poll_fn(move |cx| self.poll_recv(cx, want, until))
@@ -294,6 +394,24 @@ impl Stream for RingStream {
 
     fn send(&self, parts: Parts, until: Time) -> impl Future<Output = io::Result<()>> {
         Sending::new(self, parts, until)
+    }
+
+    fn splice(
+        &self,
+        to: &Self,
+        limit: u64,
+        idle: &Idle,
+        moved: &Cell<u64>,
+    ) -> impl Future<Output = io::Result<u64>> {
+        splice::run(self, to, limit, idle, moved)
+    }
+
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        socket::try_send(self.fd, bytes)
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        socket::set_keepalive(self.as_fd(), after)
     }
 
     fn shutdown(&self) -> io::Result<()> {

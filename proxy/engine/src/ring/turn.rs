@@ -16,6 +16,7 @@ use super::stream::Conn;
 use crate::buf::Buf;
 use crate::options::Options;
 use crate::slots::Slots;
+use crate::splice::Pipes;
 use crate::table::Table;
 use crate::worker::Worker;
 
@@ -57,6 +58,7 @@ pub(super) struct Core {
     uring: RefCell<Uring>,
     pub(super) small: RefCell<Group>,
     pub(super) bulk: Slots,
+    pub(super) pipes: Pipes,
     pub(super) worker: Rc<Worker>,
     pub(super) conns: RefCell<Table<Conn>>,
     pub(super) acceptors: RefCell<Table<Acceptor>>,
@@ -87,6 +89,7 @@ impl Core {
             uring: RefCell::new(uring),
             small: RefCell::new(small),
             bulk: Slots::new(options.bulk_slots, options.bulk_slot_bytes),
+            pipes: Pipes::new(),
             worker: Rc::new(Worker::new()?),
             conns: RefCell::default(),
             acceptors: RefCell::default(),

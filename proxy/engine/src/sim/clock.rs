@@ -26,6 +26,8 @@ pub(super) enum Event {
     Syn(Attempt),
     /// The answer reaches the one that connects.
     Answer(Key),
+    /// A datagram reaches its socket.
+    Datagram(Key),
 }
 
 /// An event, when it is due, and its place among those of the same instant.

@@ -4,13 +4,16 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::task::{Context, Poll};
 
 use super::clock::{Event, Sleep};
-use super::net::{Attempt, Connecting, Key, Listening};
+use super::net::{Attempt, Connecting, Key, Listening, World, is_path};
 use super::stream::SimStream;
 use super::{Sim, stream};
 use crate::seam::{ListenOptions, Listener, Time};
+use crate::socket::UNKNOWN;
+use crate::unix;
 
 /// A virtual listening socket.
 #[derive(Debug)]
@@ -29,6 +32,20 @@ pub(super) fn listen(sim: &Sim, mut addr: SocketAddr, options: &ListenOptions) -
     if taken {
         return Err(io::ErrorKind::AddrInUse.into());
     }
+    let key = insert(sim, &mut world, addr, options);
+    Ok(SimListener { sim: sim.clone(), key, addr })
+}
+
+/// Listens at a path. There is no file behind it.
+pub(super) fn listen_unix(sim: &Sim, path: &Path, options: &ListenOptions) -> io::Result<SimListener> {
+    unix::address(path)?;
+    let mut world = sim.world();
+    let addr = world.make_path(sim.host, path).ok_or(io::ErrorKind::AddrInUse)?;
+    let key = insert(sim, &mut world, addr, options);
+    Ok(SimListener { sim: sim.clone(), key, addr: UNKNOWN })
+}
+
+fn insert(sim: &Sim, world: &mut World, addr: SocketAddr, options: &ListenOptions) -> Key {
     let key = world.key();
     world.listeners.insert(
         key,
@@ -41,7 +58,7 @@ pub(super) fn listen(sim: &Sim, mut addr: SocketAddr, options: &ListenOptions) -
             accepting: Vec::new(),
         },
     );
-    Ok(SimListener { sim: sim.clone(), key, addr })
+    key
 }
 
 impl SimListener {
@@ -123,12 +140,19 @@ pub(super) async fn connect(sim: Sim, to: SocketAddr, until: Time) -> io::Result
     Ok(SimStream::new(sim, conn, 0))
 }
 
+/// Connects to a path of this host. Nothing gets lost on the way.
+pub(super) async fn connect_unix(sim: Sim, path: &Path, until: Time) -> io::Result<SimStream> {
+    unix::address(path)?;
+    let to = sim.world().find_path(sim.host, path).ok_or(io::ErrorKind::NotFound)?;
+    connect(sim, to, until).await
+}
+
 fn start(sim: Sim, to: SocketAddr) -> Pending {
     let mut world = sim.world();
     let key = world.key();
     let from = SocketAddr::new(world.hosts[sim.host].ip, world.ephemeral_port(sim.host));
     let chance = world.faults.blackhole;
-    let lost = world.rng.happens(chance);
+    let lost = !is_path(to) && world.rng.happens(chance);
     let connecting =
         Connecting { host: sim.host, from, to, lost, answer: None, answered: false, waker: None };
     world.connects.insert(key, connecting);

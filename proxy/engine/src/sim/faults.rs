@@ -21,6 +21,10 @@ pub struct Faults {
     pub blackhole: u32,
     /// Of an accept: fails with `EMFILE`; the connection stays in the queue.
     pub accept_error: u32,
+    /// Of a datagram: lost.
+    pub datagram_loss: u32,
+    /// Of a datagram: arrives twice.
+    pub datagram_double: u32,
     /// Bytes that a socket's buffers hold in each direction, chosen per connection between the two.
     pub socket_bytes: (usize, usize),
     /// Receive slots of each host, of either size.
@@ -41,13 +45,15 @@ impl Faults {
             refuse: 0,
             blackhole: 0,
             accept_error: 0,
+            datagram_loss: 0,
+            datagram_double: 0,
             socket_bytes: (16 * 1024, 128 * 1024),
             slots: 64,
             limit: Duration::from_secs(3600),
         }
     }
 
-    /// A network that is slow and cuts everything, but that a correct program does not notice.
+    /// A network that is slow, cuts everything and loses datagrams, but that a correct program does not notice.
     pub fn rough() -> Faults {
         Faults {
             latency: (Duration::from_micros(1), Duration::from_millis(20)),
@@ -55,6 +61,8 @@ impl Faults {
             stall: 50,
             stall_time: Duration::from_millis(400),
             accept_error: 500,
+            datagram_loss: 500,
+            datagram_double: 300,
             socket_bytes: (512, 32 * 1024),
             slots: 8,
             ..Faults::none()

@@ -4,7 +4,7 @@
 //! events, to the byte. Time stands still while a task is ready and then jumps to the next event, so hours pass in
 //! milliseconds. Several hosts live in one run ([`Sim::host`]), each with receive buffers of its own.
 //!
-//! What it does not do: real sockets, packet loss below TCP, datagrams, threads (a wake from another thread is
+//! What it does not do: real sockets, packet loss below TCP, threads (a wake from another thread is
 //! served, but it makes the run depend on that thread).
 
 /// The virtual clock: events to come, sleeps.
@@ -13,6 +13,8 @@ mod clock;
 mod conn;
 /// Listening and connecting.
 mod connect;
+/// Datagrams.
+mod datagrams;
 /// What goes wrong, and how scarce things are.
 mod faults;
 /// Hosts, listeners, connects on their way.
@@ -28,18 +30,20 @@ use std::cell::{RefCell, RefMut};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 pub use clock::Sleep;
 pub use connect::SimListener;
+pub use datagrams::SimDatagrams;
 pub use faults::Faults;
 pub use random::Rng;
 pub use run::{Outcome, Stuck, run};
 pub use stream::SimStream;
 
 use crate::exec::Executor;
-use crate::seam::{Engine, ListenOptions, Time};
+use crate::seam::{Engine, ListenOptions, Time, UdpOptions};
 use net::World;
 
 /// The wall clock at virtual time zero, in seconds since the Unix epoch (2025-01-01).
@@ -101,6 +105,7 @@ impl std::fmt::Debug for Sim {
 impl Engine for Sim {
     type Stream = SimStream;
     type Listener = SimListener;
+    type Datagrams = SimDatagrams;
     type Sleep = Sleep;
 
     const NAME: &'static str = "sim";
@@ -135,5 +140,17 @@ impl Engine for Sim {
 
     fn connect(&self, to: SocketAddr, until: Time) -> impl Future<Output = io::Result<SimStream>> {
         connect::connect(self.clone(), to, until)
+    }
+
+    fn bind_udp(&self, addr: SocketAddr, options: &UdpOptions) -> io::Result<SimDatagrams> {
+        datagrams::bind(self, addr, options)
+    }
+
+    fn listen_unix(&self, path: &Path, options: &ListenOptions) -> io::Result<SimListener> {
+        connect::listen_unix(self, path, options)
+    }
+
+    fn connect_unix(&self, path: &Path, until: Time) -> impl Future<Output = io::Result<SimStream>> {
+        connect::connect_unix(self.clone(), path, until)
     }
 }

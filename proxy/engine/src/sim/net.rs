@@ -1,18 +1,22 @@
 //! The virtual network: hosts with their receive slots, listeners, connects on their way.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
 use super::clock::{Clock, Event};
 use super::conn::Conn;
+use super::datagrams::{Packet, Socket};
 use super::faults::Faults;
 use super::random::Rng;
 use crate::buf::Pool;
 use crate::seam::Want;
+use crate::socket::UNKNOWN;
 
 /// A name that is never used twice in a run.
 pub(super) type Key = u64;
@@ -22,11 +26,21 @@ pub(super) type Side = usize;
 /// The first port given out for port 0.
 const FIRST_EPHEMERAL_PORT: u16 = 32768;
 /// Bytes of a slot for [`Want::Some`].
-const SMALL_SLOT_BYTES: usize = 4 * 1024;
+pub(super) const SMALL_SLOT_BYTES: usize = 4 * 1024;
 /// Bytes of a slot for [`Want::Bulk`].
 const LARGE_SLOT_BYTES: usize = 32 * 1024;
 /// An unanswered connect is sent again after 1, 2, 4, … seconds, this many times, and then fails, as Linux does.
 const CONNECT_TRIES: u32 = 7;
+
+/// Paths are addresses of a network that no host is in: the prefix for discarding (RFC 6666), numbered.
+fn path_addr(number: usize) -> SocketAddr {
+    let [high, low] = [(number >> 16) as u16, number as u16];
+    SocketAddr::from((Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, high, low), 0))
+}
+
+pub(super) fn is_path(addr: SocketAddr) -> bool {
+    matches!(addr, SocketAddr::V6(v6) if v6.ip().segments()[..4] == [0x100, 0, 0, 0])
+}
 
 /// A try of a connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,8 +116,13 @@ pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) faults: Faults,
     pub(super) hosts: Vec<Host>,
+    /// Files that Unix sockets made, by host; they stay.
+    paths: BTreeMap<(usize, PathBuf), SocketAddr>,
     pub(super) listeners: BTreeMap<Key, Listening>,
     pub(super) connects: BTreeMap<Key, Connecting>,
+    pub(super) sockets: BTreeMap<Key, Socket>,
+    /// Datagrams on their way.
+    pub(super) packets: BTreeMap<Key, Packet>,
     pub(super) conns: BTreeMap<Key, Conn>,
     /// A digest of all events so far: equal for equal seeds.
     pub(super) fingerprint: u64,
@@ -117,8 +136,11 @@ impl World {
             rng: Rng::new(seed),
             faults,
             hosts: Vec::new(),
+            paths: BTreeMap::new(),
             listeners: BTreeMap::new(),
             connects: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            packets: BTreeMap::new(),
             conns: BTreeMap::new(),
             fingerprint: 0xcbf2_9ce4_8422_2325,
             next_key: 0,
@@ -151,6 +173,20 @@ impl World {
         taken
     }
 
+    /// Makes a file for a Unix socket, unless there is one.
+    pub(super) fn make_path(&mut self, host: usize, path: &Path) -> Option<SocketAddr> {
+        let addr = path_addr(self.paths.len());
+        match self.paths.entry((host, path.to_owned())) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(vacant) => Some(*vacant.insert(addr)),
+        }
+    }
+
+    /// The address behind a path.
+    pub(super) fn find_path(&self, host: usize, path: &Path) -> Option<SocketAddr> {
+        self.paths.get(&(host, path.to_owned())).copied()
+    }
+
     /// Wakes those that wait for a receive slot, where one came back.
     pub(super) fn wake_slot_waiters(&mut self) {
         for host in &mut self.hosts {
@@ -175,11 +211,12 @@ impl World {
 
     /// Moves the clock to the next event and lets it happen. False if there is none.
     pub(super) fn step(&mut self) -> bool {
-        let (conns, connects) = (&self.conns, &self.connects);
+        let (conns, connects, packets) = (&self.conns, &self.connects, &self.packets);
         let Some(event) = self.clock.next(|event| match event {
             Event::Timer(_) => false,
             Event::Deliver(conn, _) | Event::Reset(conn, _) => !conns.contains_key(conn),
             Event::Syn(Attempt { connect, .. }) | Event::Answer(connect) => !connects.contains_key(connect),
+            Event::Datagram(packet) => !packets.contains_key(packet),
         }) else {
             return false;
         };
@@ -189,6 +226,7 @@ impl World {
             Event::Reset(key, side) => (4 + side as u64, key),
             Event::Syn(attempt) => (6, attempt.connect),
             Event::Answer(key) => (7, key),
+            Event::Datagram(key) => (8, key),
         };
         for word in [self.clock.now.0, kind, key] {
             self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0100_0000_01b3);
@@ -198,6 +236,7 @@ impl World {
             Event::Deliver(conn, to) => self.deliver(conn, to),
             Event::Reset(conn, to) => self.reset(conn, to),
             Event::Syn(attempt) => self.syn(attempt),
+            Event::Datagram(packet) => self.deliver_datagram(packet),
             Event::Answer(connect) => {
                 if let Some(connecting) = self.connects.get_mut(&connect) {
                     connecting.answered = true;
@@ -260,6 +299,7 @@ impl World {
         let Connecting { host, from, to, .. } = self.connects[&connect];
         let (low, high) = self.faults.socket_bytes;
         let capacities = std::array::from_fn(|_| self.rng.within(low.max(1)..=high.max(1)));
+        let (from, to) = if is_path(to) { (UNKNOWN, UNKNOWN) } else { (from, to) };
         let listening = self.listeners.get_mut(&listener).expect("it was looked up just now");
         self.conns.insert(key, Conn::new([(host, from), (listening.host, to)], capacities));
         listening.queue.push_back(key);

@@ -6,11 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::net::{Key, Side};
 use super::{Sim, Sleep};
 use crate::buf::{Buf, Parts};
-use crate::seam::{Stream, Time, Want};
+use crate::seam::{Engine, Idle, Stream, Time, Want};
+
+/// Bytes that a splice takes from its source at a time.
+const SPLICE_BYTES: usize = 64 * 1024;
 
 /// One end of a virtual connection.
 ///
@@ -97,6 +101,52 @@ impl SimStream {
         Poll::Ready(Ok(pool.adopt(slot, n)))
     }
 
+    fn poll_splice(
+        &self,
+        to: &SimStream,
+        (left, carried): (&mut u64, &mut Vec<u8>),
+        idle: &Idle,
+        moved: &Cell<u64>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut world = self.sim.world();
+        loop {
+            if carried.is_empty() {
+                if *left == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+                let most = usize::try_from(*left).unwrap_or(usize::MAX).min(SPLICE_BYTES);
+                match world.readable(self.conn, self.side, most) {
+                    Some(Ok(0)) => return Poll::Ready(Ok(())),
+                    Some(Ok(n)) => {
+                        world.read(self.conn, self.side, n, |bytes| carried.extend_from_slice(bytes));
+                        *left -= n as u64;
+                    }
+                    Some(Err(e)) => return Poll::Ready(Err(e)),
+                    None => {
+                        if let Some(conn) = world.conns.get_mut(&self.conn) {
+                            conn.ends[self.side].receiving = Some(cx.waker().clone());
+                        }
+                        return Poll::Pending;
+                    }
+                }
+            }
+            match world.write(to.conn, to.side, carried)? {
+                0 => {
+                    if let Some(conn) = world.conns.get_mut(&to.conn) {
+                        conn.ends[to.side].sending = Some(cx.waker().clone());
+                    }
+                    return Poll::Pending;
+                }
+                n => {
+                    carried.drain(..n);
+                    moved.set(moved.get() + n as u64);
+                    idle.moved(world.clock.now);
+                }
+            }
+        }
+    }
+
     fn poll_send(&self, parts: &mut Parts, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut world = self.sim.world();
         loop {
@@ -153,6 +203,49 @@ impl Stream for SimStream {
         let mut deadline = Sleep::new(self.sim.clone(), until);
         poll_fn(|cx| or_deadline(self.poll_send(&mut parts, cx), &mut deadline, cx)).await?;
         outstanding.after = Sending::No;
+        Ok(())
+    }
+
+    /// By copying. What it has taken and not passed on is lost with it, as with a pipe.
+    async fn splice(&self, to: &Self, limit: u64, idle: &Idle, moved: &Cell<u64>) -> io::Result<u64> {
+        assert!(!self.receiving.replace(true), "a splice beside a recv");
+        let _receiving = Outstanding { cell: &self.receiving, after: false };
+        assert_eq!(
+            to.sending.replace(Sending::Now),
+            Sending::No,
+            "a splice beside a send or after one given up"
+        );
+        let mut sending = Outstanding { cell: &to.sending, after: Sending::GivenUp };
+        let before = moved.get();
+        let (mut left, mut carried) = (limit, Vec::new());
+        let mut deadline = Sleep::new(self.sim.clone(), idle.until());
+        poll_fn(|cx| {
+            let call = self.poll_splice(to, (&mut left, &mut carried), idle, moved, cx);
+            if call.is_pending() && Pin::new(&mut deadline).poll(cx).is_ready() {
+                if self.sim.now() >= idle.until() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                // Something moved meanwhile: the deadline is a later one.
+                deadline = Sleep::new(self.sim.clone(), idle.until());
+                cx.waker().wake_by_ref();
+            }
+            call
+        })
+        .await?;
+        sending.after = Sending::No;
+        Ok(moved.get() - before)
+    }
+
+    fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        assert_eq!(self.sending.get(), Sending::No, "a try_send beside a send or after one given up");
+        match self.sim.world().write(self.conn, self.side, bytes)? {
+            0 if !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        }
+    }
+
+    /// Hosts of a run do not vanish: there is nobody to ask.
+    fn set_keepalive(&self, _after: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
 
