@@ -5,5 +5,11 @@
 //! the session; routing, header policy and trust in `X-Forwarded-*` are not here either.
 #![forbid(unsafe_code)]
 
+// Why the first bytes of a connection are refused.
+pub mod reject;
+// The PROXY protocol, versions 1 and 2, in and out.
+pub mod proxy_protocol;
+// The first message of a TLS client, to route by.
+pub mod client_hello;
 // HTTP/1.0 and HTTP/1.1 (RFC 9112).
 pub mod h1;
