@@ -87,11 +87,15 @@ impl Published {
     pub fn for_proxy(&self, entry_points: &[String]) -> proto::Snapshot {
         let mut snapshot = proto::Snapshot::clone(&self.snapshot);
         if !entry_points.is_empty() {
-            let has = |r: &proto::Router| {
-                r.entry_points.is_empty() || r.entry_points.iter().any(|e| entry_points.contains(e))
-            };
+            let has = |names: &[String]| names.is_empty() || names.iter().any(|e| entry_points.contains(e));
             let before = snapshot.routers.len();
-            snapshot.routers.retain(has);
+            snapshot.routers.retain(|router| has(&router.entry_points));
+            if let Some(tcp) = &mut snapshot.tcp {
+                tcp.routers.retain(|router| has(&router.entry_points));
+            }
+            if let Some(udp) = &mut snapshot.udp {
+                udp.routers.retain(|router| has(&router.entry_points));
+            }
             // It is empty for this proxy because of what the proxy is, not by accident.
             snapshot.allow_empty |= before > 0 && snapshot.routers.is_empty();
         }

@@ -12,7 +12,7 @@ use pancake_session::accept;
 use pancake_session::meter::WorkerMeter;
 use pancake_session::record::{Record, Sink};
 use pancake_session::settings::EntryPoint;
-use pancake_session::worker::{Parts, Worker};
+use pancake_session::worker::{Parts, Secure, Worker};
 use pancake_table::check::check;
 use pancake_table::compile::{EntryPointSpec, compile};
 use pancake_table::compiled::Table;
@@ -78,6 +78,8 @@ impl Proxy {
             meter: meter.clone(),
             opened: Box::new(|_| {}),
             sink: Box::new(Journaling { setup: setup.clone() }),
+            secure: Secure::bare(),
+            tokens: Arc::default(),
             workers: 1,
             hostname: "proxy.sim".into(),
         };
@@ -130,6 +132,7 @@ fn table(setup: &Setup, version: u64, previous: Option<&Table>) -> Table {
         dial_timeout: Duration::from_secs(3),
         response_header_timeout: Duration::from_secs(30),
         idle_conn_timeout: Duration::from_secs(8),
+        ..ServersTransport::default()
     });
     let report = check(&snapshot, &[ENTRY_POINT.into()]);
     assert!(!report.has_errors(), "{:?}", report.problems());

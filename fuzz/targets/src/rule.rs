@@ -8,6 +8,12 @@ use pancake_table::lookup::Request;
 use pancake_table::rule::Rule;
 
 fuzz_target!(|text: &str| {
+    if let Ok(rule) = Rule::parse_tcp(text) {
+        assert_eq!(
+            rule.matches(&Sample { path: "", host: "a" }),
+            rule.matches(&Sample { path: "", host: "a" })
+        );
+    }
     match Rule::parse(text) {
         Err(error) => assert!(error.offset <= text.len() && text.is_char_boundary(error.offset), "{error}"),
         Ok(rule) => {

@@ -59,6 +59,8 @@ Traefik's static configuration, each key a flag (any case; a flag goes over the 
   --entryPoints.NAME.address=:80                          where to listen
   --entryPoints.NAME.asDefault=true                       for routers that name no entry point
   --entryPoints.NAME.forwardedHeaders.trustedIPs=CIDR,…   whose X-Forwarded-* are believed
+  --entryPoints.NAME.http.tls=true                        TLS for its HTTP routers (certResolver, options, domains)
+  --certificatesResolvers.NAME.acme.tlsChallenge=true     orders certificates (email, storage, httpChallenge, …)
   --entryPoints.NAME.transport.respondingTimeouts.readTimeout=60s   (writeTimeout=0s, idleTimeout=180s)
   --entryPoints.NAME.transport.lifeCycle.graceTimeOut=10s how long exchanges may go on after the signal to stop
   --providers.file.filename=FILE                          dynamic configuration, one file
@@ -73,6 +75,7 @@ Traefik's static configuration, each key a flag (any case; a flag goes over the 
 Settings that Traefik does not have:
   --pancake.workers=N     threads that serve; one per core by default
   --pancake.engine=auto   ring (io_uring), epoll, or auto: io_uring where the kernel allows it
+  --pancake.limits.maxConnections=N                       (maxConnectionsPerAddress, memoryBudget)
   --pancake.stateDir=DIR  keeps the last good snapshot for a start without the control plane
 
 Environment variables: TRAEFIK_ENTRYPOINTS_WEB_ADDRESS=:80 is --entryPoints.web.address=:80; flags go over them.

@@ -173,6 +173,20 @@ impl<'n, 's> Fields<'n, 's> {
         self.parsed(key, duration::EXPECTED, duration::parse)
     }
 
+    /// A duration over zero.
+    pub fn duration_over_zero(&self, key: &'static str) -> Option<Duration> {
+        let parse = |text: &str| duration::parse(text).filter(|duration| !duration.is_zero());
+        self.parsed(key, "a duration over zero, such as 10s", parse)
+    }
+
+    /// A duration, or none if it is negative.
+    pub fn signed_duration(&self, key: &'static str) -> Option<Option<Duration>> {
+        self.parsed(key, duration::EXPECTED, |text| match text.strip_prefix('-') {
+            Some(size) => duration::parse(size).map(|_| None),
+            None => duration::parse(text).map(Some),
+        })
+    }
+
     /// A number (or another type that parses) for which `holds` is true.
     pub fn number<T: FromStr>(
         &self,
@@ -212,10 +226,16 @@ impl<'n, 's> Fields<'n, 's> {
 
     /// A list of texts with their places; a single text is split at commas. Empty if absent.
     pub fn list(&self, key: &'static str) -> Vec<(&'n str, &'n Node)> {
+        self.list_but(key, |_| false)
+    }
+
+    /// As [`Fields::list`], but a text that is `whole` is not split.
+    pub fn list_but(&self, key: &'static str, whole: impl Fn(&str) -> bool) -> Vec<(&'n str, &'n Node)> {
         let Some(node) = self.get(key) else { return Vec::new() };
         let mut items = Vec::new();
         for item in elements(node) {
             match &item.value {
+                Value::Scalar(scalar) if whole(&scalar.text) => items.push((scalar.text.as_str(), item)),
                 Value::Scalar(scalar) => {
                     items.extend(scalar.text.split(',').map(|part| (part.trim(), item)));
                 }
@@ -244,17 +264,22 @@ impl<'n, 's> Fields<'n, 's> {
 
     /// A list of mappings.
     pub fn sections<T>(&self, key: &'static str, read: impl Fn(usize, &Fields<'n, '_>) -> T) -> Vec<T> {
+        let named = |(index, item): (usize, &'n Node)| {
+            let path = format!("{}[{index}]", join(self.path, key));
+            self.sink.section(item, &path, |fields| read(index, fields))
+        };
+        self.mappings(key).into_iter().enumerate().map(named).collect()
+    }
+
+    /// The elements of a list of mappings.
+    pub fn mappings(&self, key: &'static str) -> Vec<&'n Node> {
         let Some(node) = self.get(key) else { return Vec::new() };
         if matches!(node.value, Value::Scalar(_)) {
             let message = format!("{key} is not a list");
             self.sink.push(Problem::new(node.span.clone(), message).expected("a list of mappings"));
             return Vec::new();
         }
-        let named = |(index, item): (usize, &'n Node)| {
-            let path = format!("{}[{index}]", join(self.path, key));
-            self.sink.section(item, &path, |fields| read(index, fields))
-        };
-        elements(node).into_iter().enumerate().map(named).collect()
+        elements(node)
     }
 
     /// A section; none if it is absent or `false`. `true` is a section without keys.

@@ -9,3 +9,5 @@ pub mod dynamic;
 pub mod source_map;
 /// Process settings: entry points, providers, logs, ….
 pub mod static_config;
+/// Settings for TLS that both share.
+mod tls;

@@ -137,6 +137,11 @@ pub fn parse(file: File<'_>) -> Result<Node, Vec<Problem>> {
     }
 }
 
+/// Whether `node` is one text.
+pub(crate) fn is_scalar(node: &Node) -> bool {
+    matches!(node.value, Value::Scalar(_))
+}
+
 /// A place to quote user text in a message: printable, and not longer than a line.
 pub fn quote(text: &str) -> String {
     const MAX_CHARS: usize = 80;

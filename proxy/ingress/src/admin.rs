@@ -48,6 +48,8 @@ pub struct Context {
     pub meters: Arc<Meters>,
     /// The stream of the control plane, if one is configured.
     pub control: Option<Arc<control::Status>>,
+    /// Certificates from a CA, if there are resolvers.
+    pub acme: Option<Arc<crate::acme::status::Status>>,
     /// What the access log has lost, if there is one.
     pub access_log: Option<Arc<access_log::Counts>>,
     /// The engine of the workers.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pancake_config::args::{Run, standard_files};
+use pancake_config::network::IpNetwork;
 use pancake_config::problem::{Problem, Span};
 use pancake_config::traefik::static_config::{self, Engine, INTERNAL_ENTRY_POINT, Settings};
 use pancake_config::tree::{File, Format};
@@ -18,7 +19,9 @@ use pancake_engine::choose;
 use pancake_session::meter::WorkerMeter;
 use pancake_session::record::Sink;
 use pancake_session::settings::{Encoded, EntryPoint, Forwarded, Underscores};
+use pancake_session::worker;
 use pancake_table::lookup::EntryPointId;
+use pancake_tls::SystemRoots;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -51,11 +54,16 @@ fn unreadable(path: &Path, why: &str) -> Problem {
 }
 
 /// Reads all configuration and prints every problem. True if there is none.
-pub fn check(settings: &Settings) -> bool {
+///
+/// # Errors
+/// If the system has no randomness for keys.
+pub fn check(settings: Settings) -> Result<bool> {
+    let settings = Arc::new(settings);
     for note in &settings.notes {
         eprintln!("{note}");
     }
-    let problems = service::load_first(settings).problems();
+    let mut problems = not_built(&settings);
+    problems.extend(service::load_first(&settings)?.problems().iter().map(ToString::to_string));
     for problem in &problems {
         eprintln!("{problem}");
     }
@@ -64,7 +72,33 @@ pub fn check(settings: &Settings) -> bool {
         1 => eprintln!("pancake-proxy: 1 problem"),
         n => eprintln!("pancake-proxy: {n} problems"),
     }
-    problems.is_empty()
+    Ok(problems.is_empty())
+}
+
+/// Everything that the static configuration asks for and that is not built, or that the environment lacks.
+fn not_built(settings: &Settings) -> Vec<String> {
+    let mut problems = service::certificates::problems(settings);
+    for entry in &settings.entry_points {
+        let missing = [
+            (entry.protocol == static_config::Protocol::Udp, "an address for UDP"),
+            (entry.http3.is_some(), "http3"),
+            (entry.limits.max_per_address.is_some(), "pancake.maxConnectionsPerAddress"),
+            (entry.limits.max.is_some(), "pancake.maxConnections"),
+        ];
+        let missing = missing.iter().filter(|(set, _)| *set);
+        problems.extend(
+            missing.map(|(_, what)| format!("entryPoints.{}: not supported yet: {what}", entry.name)),
+        );
+    }
+    let limits = &settings.pancake.limits;
+    let missing = [
+        (limits.connections.max.is_some(), "maxConnections"),
+        (limits.connections.max_per_address.is_some(), "maxConnectionsPerAddress"),
+        (limits.memory_budget.is_some(), "memoryBudget"),
+    ];
+    let missing = missing.iter().filter(|(set, _)| *set);
+    problems.extend(missing.map(|(_, what)| format!("pancake.limits: not supported yet: {what}")));
+    problems
 }
 
 /// Serves until told to stop. Always `Ok(true)` after an orderly end.
@@ -74,8 +108,12 @@ pub fn check(settings: &Settings) -> bool {
 pub fn serve(settings: Settings) -> Result<bool> {
     crate::telemetry::start(&settings.log)?;
     let settings = Arc::new(settings);
+    let missing = not_built(&settings);
+    if !missing.is_empty() {
+        bail!("{}", missing.join("\n"));
+    }
     let (engine, choice) = choose_engine(settings.pancake.engine)?;
-    let first = service::load_first(&settings);
+    let first = service::load_first(&settings)?;
     let admin = service::listen_admin(&settings)?;
     let count = worker_count(&settings);
     let (life, lives) = watch::channel(Life::Serve);
@@ -89,7 +127,16 @@ pub fn serve(settings: Settings) -> Result<bool> {
     };
     let meters: Vec<_> =
         (0..count).map(|_| Arc::new(WorkerMeter::new(settings.entry_points.len()))).collect();
-    let plan = Workers { engine, table: first.table(), opened, lives: lives.clone(), meters: &meters, sinks };
+    let shared = workers::Shared {
+        table: first.table(),
+        secure: worker::Secure {
+            table: first.secure().table(),
+            roots: system_roots(),
+            clock: first.secure().clock(),
+        },
+        tokens: first.tokens(),
+    };
+    let plan = Workers { engine, shared, opened, lives: lives.clone(), meters: &meters, sinks };
     let (running, listening) = plan.start(&settings)?;
     for (name, address) in &listening {
         tracing::info!(entry_point = name, %address, workers = count, engine = engine.name(), "listening");
@@ -113,6 +160,15 @@ pub fn serve(settings: Settings) -> Result<bool> {
         Ok(served) => served.and(ended).map(|()| true),
         Err(_) => bail!("the service thread panicked"),
     }
+}
+
+/// The authorities that the system trusts. None found is told when a server's certificate cannot be verified.
+fn system_roots() -> SystemRoots {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "some authorities of the system cannot be read");
+    }
+    SystemRoots::new(found.certs).0
 }
 
 /// Picks the engine; says once why, if it is not io_uring.
@@ -144,7 +200,7 @@ type WorkerSink = Box<dyn Sink + Send>;
 /// What all workers are made from.
 struct Workers<'a> {
     engine: EngineKind,
-    table: Arc<arc_swap::ArcSwap<pancake_table::compiled::Table>>,
+    shared: workers::Shared,
     opened: mpsc::UnboundedSender<pancake_session::meter::Opened>,
     lives: watch::Receiver<Life>,
     meters: &'a [Arc<WorkerMeter>],
@@ -168,7 +224,7 @@ impl Workers<'_> {
                 // More workers than CPUs would fight over pinned ones.
                 cpu: (count <= cpus.len()).then(|| cpus[number]),
                 entry_points: entries.clone(),
-                table: self.table.clone(),
+                shared: self.shared.clone(),
                 meter: meter.clone(),
                 opened: self.opened.clone(),
                 sink: Box::new(move || sink.map_or(Box::new(NoLog) as Box<dyn Sink>, |sink| sink as _)),
@@ -195,7 +251,7 @@ fn served_entry_points(settings: &Settings) -> Result<Vec<EntryPoint>> {
                 entry.listen.addresses().into_iter().find(can_bind).with_context(|| {
                     format!("entry point {}: its address cannot be listened on", entry.name)
                 })?;
-            Ok(entry_point(id, address, entry))
+            Ok(entry_point(id, address, entry, settings.pancake.limits.tls_handshake_timeout))
         })
         .collect()
 }
@@ -205,9 +261,26 @@ fn can_bind(address: &SocketAddr) -> bool {
     !address.ip().is_unspecified() || std::net::UdpSocket::bind(SocketAddr::new(address.ip(), 0)).is_ok()
 }
 
-fn entry_point(id: EntryPointId, address: SocketAddr, from: &static_config::EntryPoint) -> EntryPoint {
+fn entry_point(
+    id: EntryPointId,
+    address: SocketAddr,
+    from: &static_config::EntryPoint,
+    tls_handshake_timeout: Option<Duration>,
+) -> EntryPoint {
     let encoded = &from.encoded_characters;
+    let trusting = |insecure: bool, trusted: &[IpNetwork]| Forwarded {
+        insecure,
+        trusted: trusted.iter().map(|n| (n.address(), n.prefix_len())).collect(),
+        not_append_for: false,
+    };
     EntryPoint {
+        proxy_protocol: from
+            .proxy_protocol
+            .as_ref()
+            .map(|proxy_protocol| trusting(proxy_protocol.insecure, &proxy_protocol.trusted_ips)),
+        tls_handshake_timeout,
+        acme_bypass: from.allow_acme_bypass,
+        h2_max_streams: from.http2.max_concurrent_streams,
         read_timeout: from.read_timeout,
         write_timeout: from.write_timeout,
         idle_timeout: from.idle_timeout,
@@ -216,14 +289,8 @@ fn entry_point(id: EntryPointId, address: SocketAddr, from: &static_config::Entr
         keep_alive_max_requests: from.keep_alive_max_requests.unwrap_or(0),
         keep_alive_max_time: from.keep_alive_max_time,
         forwarded: Forwarded {
-            insecure: from.forwarded_headers.insecure,
-            trusted: from
-                .forwarded_headers
-                .trusted_ips
-                .iter()
-                .map(|n| (n.address(), n.prefix_len()))
-                .collect(),
             not_append_for: from.forwarded_headers.not_append_x_forwarded_for,
+            ..trusting(from.forwarded_headers.insecure, &from.forwarded_headers.trusted_ips)
         },
         encoded: Encoded {
             slash: encoded.slash,

@@ -7,16 +7,20 @@
 //!
 //! [`thread`]: Handle::spawn
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use pancake_config::traefik::dynamic::Loaded;
 use pancake_config::traefik::source_map::SourceMap;
+use pancake_config::traefik::static_config::Settings;
 use pancake_table::check::{Report, check_after};
 use pancake_table::compile::{EntryPointSpec, compile};
 use pancake_table::compiled::Table;
+use pancake_table::snapshot::tcp::TcpServersTransport;
+use pancake_table::snapshot::tls::Certificate;
 use pancake_table::snapshot::{ServersTransport, Snapshot};
 use tokio::sync::watch;
 
@@ -24,14 +28,19 @@ use crate::limits::MAX_RETIRED_TABLES;
 
 /// What may not be taken over: a provider that suddenly has nothing.
 mod guard;
+/// What is not built.
+mod not_built;
 /// One thing wrong with the configuration, as API and log show it.
 mod problem;
+/// Certificates and TLS options.
+mod secure;
 /// The thread that checks and compiles.
 mod thread;
 /// What everybody may read.
 mod view;
 
 pub use problem::{Problem, Severity};
+pub use secure::{Secure, now_unix};
 pub use thread::Handle;
 pub use view::{ProviderState, ProviderView, View};
 
@@ -68,6 +77,8 @@ pub struct Update {
     pub problems: Vec<Problem>,
     /// Where objects stand.
     pub sources: SourceMap,
+    /// Files besides its own that the provider has read.
+    pub files: BTreeSet<PathBuf>,
     /// Whether the provider says that having nothing, or nearly nothing, any more is meant.
     pub allow_empty: bool,
 }
@@ -80,6 +91,7 @@ impl Update {
             left_out: loaded.left_out,
             problems: loaded.problems.iter().map(|problem| Problem::read(Provider::File, problem)).collect(),
             sources: loaded.sources,
+            files: BTreeSet::new(),
             allow_empty: false,
         }
     }
@@ -117,6 +129,9 @@ pub struct Owner {
     entry_points: Vec<EntryPointSpec>,
     names: Vec<String>,
     default_transport: ServersTransport,
+    default_tcp_transport: TcpServersTransport,
+    settings: Option<Arc<Settings>>,
+    secure: Secure,
     held: [Option<Held>; Provider::ALL.len()],
     version: u64,
     retired: Vec<Arc<Table>>,
@@ -126,7 +141,11 @@ pub struct Owner {
 
 impl Owner {
     /// Of an empty table for these entry points. `default_transport` is what services without a transport use.
-    pub fn new(entry_points: Vec<EntryPointSpec>, default_transport: ServersTransport) -> Owner {
+    pub fn new(
+        entry_points: Vec<EntryPointSpec>,
+        default_transport: ServersTransport,
+        secure: Secure,
+    ) -> Owner {
         let table = Arc::new(Table::empty(&entry_points));
         let names = entry_points.iter().map(|entry_point| entry_point.name.clone()).collect();
         Owner {
@@ -135,11 +154,33 @@ impl Owner {
             entry_points,
             names,
             default_transport,
+            default_tcp_transport: TcpServersTransport::default(),
+            settings: None,
+            secure,
             held: Default::default(),
             version: 0,
             retired: Vec::new(),
             logged: HashSet::new(),
             changed: watch::Sender::new(0),
+        }
+    }
+
+    /// With what the static configuration says of all routers and TCP services.
+    pub fn with_settings(mut self, settings: &Arc<Settings>) -> Owner {
+        self.default_tcp_transport = settings.tcp_servers_transport.clone();
+        self.settings = Some(settings.clone());
+        self
+    }
+
+    /// Certificates and TLS options.
+    pub fn secure(&self) -> &Secure {
+        &self.secure
+    }
+
+    /// Takes over the certificates that were ordered from a CA.
+    pub fn take_ordered(&mut self, certificates: Vec<Certificate>) {
+        for problem in self.secure.apply_ordered(certificates) {
+            tracing::warn!("{problem}");
         }
     }
 
@@ -168,13 +209,23 @@ impl Owner {
         if update.snapshot.version == 0 {
             update.snapshot.version = self.version + 1;
         }
+        if let Some(settings) = &self.settings {
+            settings.apply_entry_point_tls(&mut update.snapshot);
+        }
+        let missing = not_built::leave_out(&mut update.snapshot);
+        let missing = missing.iter().map(|problem| Problem::checked(provider, &update.sources, problem));
+        let missing: Vec<_> = missing.collect();
+        if provider == Provider::Pancake && !missing.is_empty() {
+            return self.refuse(provider, missing);
+        }
+        update.problems.extend(missing);
         if let Some(held) = &self.held[provider as usize] {
             if let Err(reason) = guard::check(provider, &held.snapshot, &update) {
                 let mut problems = vec![Problem::of_provider(provider, reason)];
                 problems.append(&mut update.problems);
                 return self.refuse(provider, problems);
             }
-            if same_content(&held.snapshot, &update.snapshot) && held.left_out.content_eq(&update.left_out) {
+            if held.snapshot.same_content(&update.snapshot) && held.left_out.same_content(&update.left_out) {
                 return self.unchanged(provider, update);
             }
         }
@@ -195,7 +246,9 @@ impl Owner {
         crate::resolve::before_serving(&table);
         self.version += 1;
         self.held[provider as usize] = Some(update);
-        self.publish(provider, table, &report);
+        // Before the table: a router that serves finds its certificates.
+        let found = self.secure.apply(&table.snapshot.tls);
+        self.publish(provider, table, &report, &found);
         Outcome::Applied
     }
 
@@ -208,20 +261,38 @@ impl Owner {
         let parts: Vec<_> = parts.collect();
         let named = std::slice::from_ref(&self.default_transport);
         let named = if self.default_transport == ServersTransport::default() { &[] } else { named };
-        if let ([only], []) = (&*parts, named) {
+        let tcp_named = std::slice::from_ref(&self.default_tcp_transport);
+        let tcp_usual = self.default_tcp_transport == TcpServersTransport::default();
+        let tcp_named = if tcp_usual { &[] } else { tcp_named };
+        if let ([only], [], []) = (&*parts, named, tcp_named) {
             return (*only).clone();
         }
         let mut merged = Snapshot { version: self.version + 1, ..Snapshot::default() };
         merged.servers_transports.extend_from_slice(named);
+        merged.tcp.servers_transports.extend_from_slice(tcp_named);
         for part in parts {
             merged.routers.extend_from_slice(&part.routers);
             merged.services.extend_from_slice(&part.services);
             merged.servers_transports.extend_from_slice(&part.servers_transports);
+            merged.tls.certificates.extend_from_slice(&part.tls.certificates);
+            merged.tls.options.extend_from_slice(&part.tls.options);
+            merged.tls.stores.extend_from_slice(&part.tls.stores);
+            merged.tcp.routers.extend_from_slice(&part.tcp.routers);
+            merged.tcp.services.extend_from_slice(&part.tcp.services);
+            merged.tcp.servers_transports.extend_from_slice(&part.tcp.servers_transports);
+            merged.udp.routers.extend_from_slice(&part.udp.routers);
+            merged.udp.services.extend_from_slice(&part.udp.services);
         }
         Arc::new(merged)
     }
 
-    fn publish(&mut self, provider: Provider, table: Arc<Table>, report: &Report) {
+    fn publish(
+        &mut self,
+        provider: Provider,
+        table: Arc<Table>,
+        report: &Report,
+        secure: &[pancake_table::check::Problem],
+    ) {
         let old = self.table.swap(table.clone());
         self.retired.push(old);
         let mut view = View::clone(&self.view.load());
@@ -232,7 +303,8 @@ impl Owner {
         for one in Provider::ALL {
             let Some(held) = &self.held[one as usize] else { continue };
             let shown = &mut view.providers[one as usize];
-            let found = report.problems().iter().filter(|problem| Problem::provider_of(problem) == one);
+            let all = report.problems().iter().chain(secure);
+            let found = all.filter(|problem| Problem::provider_of(problem) == one);
             let found = found.map(|problem| Problem::checked(one, &held.sources, problem));
             let kept = if one == provider { &[][..] } else { &*shown.refusal };
             shown.refusal = kept.into();
@@ -290,24 +362,6 @@ impl Owner {
         let excess = self.retired.len().saturating_sub(MAX_RETIRED_TABLES);
         self.retired.drain(..excess);
         self.retired.retain(|table| Arc::strong_count(table) > 1);
-    }
-}
-
-/// Whether two snapshots differ in nothing but their version.
-fn same_content(one: &Snapshot, other: &Snapshot) -> bool {
-    one.content_eq(other)
-}
-
-/// Equality without the version.
-trait ContentEq {
-    fn content_eq(&self, other: &Self) -> bool;
-}
-
-impl ContentEq for Snapshot {
-    fn content_eq(&self, other: &Snapshot) -> bool {
-        self.routers == other.routers
-            && self.services == other.services
-            && self.servers_transports == other.servers_transports
     }
 }
 

@@ -5,6 +5,8 @@
 
 /// From the worker that served a request to a file.
 pub mod access_log;
+/// Certificates from an ACME CA.
+pub mod acme;
 /// The admin entry point.
 pub mod admin;
 /// From settings to a serving process, and down again.

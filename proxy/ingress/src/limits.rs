@@ -102,3 +102,69 @@ pub const API_PAGE: usize = 100;
 
 /// What is left when the service thread is told to stop is written in this time.
 pub const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// Orders under way at a time, per resolver.
+pub const MAX_PARALLEL_ORDERS: usize = 4;
+/// Names of one certificate; the limit of Let's Encrypt.
+pub const MAX_NAMES_PER_CERTIFICATE: usize = 100;
+/// Certificates that routers may want of one resolver; the rest is reported and left out.
+pub const MAX_WANTED_CERTIFICATES: usize = 10_000;
+/// Failed orders of one set of names in [`FAILED_ORDERS_PERIOD`]; below the five validations of Let's Encrypt.
+pub const MAX_FAILED_ORDERS: usize = 4;
+/// The time in which failed orders count.
+pub const FAILED_ORDERS_PERIOD: Duration = Duration::from_secs(60 * 60);
+/// First pause after a failed order; doubles each time, with jitter.
+pub const ORDER_BACKOFF_MIN: Duration = Duration::from_secs(60);
+/// Longest such pause.
+pub const ORDER_BACKOFF_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest wait that a CA may ask for; what is longer is cut to this.
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// One order, from the account to the chain.
+pub const ORDER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// One request to a CA.
+pub const ACME_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of one answer of a CA.
+pub const MAX_ACME_ANSWER_BYTES: usize = 1 << 20;
+/// Tries of one request whose nonce the CA did not accept (RFC 8555 section 6.5).
+pub const MAX_NONCE_TRIES: usize = 8;
+/// Unused nonces kept per account.
+pub const MAX_NONCES: usize = 16;
+/// Between two looks at an order or authorization, unless the CA says otherwise; doubles up to [`ACME_POLL_MAX`].
+pub const ACME_POLL_MIN: Duration = Duration::from_millis(250);
+/// Longest time between two such looks.
+pub const ACME_POLL_MAX: Duration = Duration::from_secs(10);
+/// Alternate chains that are looked at for the preferred one.
+pub const MAX_ALTERNATE_CHAINS: usize = 8;
+/// Certificates are looked at at least this often.
+pub const RENEW_LOOK_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Who wants to order while another proxy does asks again after this.
+pub const ORDER_LEASE_RETRY: Duration = Duration::from_secs(2);
+/// Bytes of the storage file.
+pub const MAX_ACME_STORAGE_BYTES: u64 = 64 << 20;
+/// What other proxies on this host write is looked for this often.
+pub const ACME_SHARE_PERIOD: Duration = Duration::from_millis(200);
+/// Answers to challenges that proxies on this host share at a time.
+pub const MAX_SHARED_ANSWERS: usize = 1_000;
+/// A shared answer older than this was left by a proxy that did not end well, and is put away.
+pub const SHARED_ANSWER_AGE: Duration = Duration::from_secs(60 * 60);
+/// One run of a DNS hook.
+pub const DNS_HOOK_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes of a DNS hook's complaint that an error carries.
+pub const MAX_DNS_HOOK_COMPLAINT: usize = 500;
+/// One exchange with a DNS server.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tries of one such exchange.
+pub const MAX_DNS_TRIES: usize = 3;
+/// The record of a dns-01 challenge must be seen in this time.
+pub const DNS_PROPAGATION_TIMEOUT: Duration = Duration::from_secs(120);
+/// Between two looks for it.
+pub const DNS_PROPAGATION_PERIOD: Duration = Duration::from_secs(2);
+/// Servers of a zone that are asked for the record.
+pub const MAX_ZONE_SERVERS: usize = 16;
+
+/// Whether the keys of session tickets are old is looked at this often.
+pub const TICKET_LOOK_PERIOD: std::time::Duration = std::time::Duration::from_secs(60);
+/// Bytes of a file with certificates, a key, authorities or a revocation list.
+pub const MAX_PEM_BYTES: u64 = 16 << 20;
+/// Bytes of a file with an OCSP response.
+pub const MAX_OCSP_BYTES: u64 = 64 << 10;

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Ok(settings) => settings,
         Err(problems) => return refuse(&problems),
     };
-    let outcome = if run.check { Ok(boot::check(&settings)) } else { boot::serve(settings) };
+    let outcome = if run.check { boot::check(settings) } else { boot::serve(settings) };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(UNUSABLE),

@@ -27,10 +27,9 @@ type Names = HashMap<(Arc<str>, u16), Vec<Arc<ServerLive>>>;
 /// The names in `table`: all, or those without an address.
 fn names(table: &Table, only_new: bool) -> Names {
     let mut names = Names::new();
-    for server in table.services.iter().flat_map(|service| &service.servers) {
-        let wanted = !only_new || server.live.address.load().is_none();
-        if wanted && server.host.parse::<std::net::IpAddr>().is_err() {
-            names.entry((server.host.clone(), server.port)).or_default().push(server.live.clone());
+    for (host, port, live) in table.named_servers() {
+        if !only_new || live.address.load().is_none() {
+            names.entry((host.clone(), port)).or_default().push(live.clone());
         }
     }
     names

@@ -3,16 +3,20 @@
 //! Start: [`load_first`] reads configuration before a worker accepts; [`run`] takes over on a thread of its own and
 //! ends when the process stops. It never touches a request: workers share with it only the table, counters and rings.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, anyhow};
 use arc_swap::ArcSwap;
 use pancake_config::traefik::static_config::{INTERNAL_ENTRY_POINT, Settings};
+use pancake_session::acme_tokens::AcmeTokens;
 use pancake_session::meter::{DURATION_BUCKETS, Opened, WorkerMeter};
 use pancake_table::compile::EntryPointSpec;
 use pancake_table::compiled::Table;
+use pancake_tls::Tickets;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
@@ -20,25 +24,40 @@ use tokio::task::spawn_local;
 
 use crate::access_log;
 use crate::admin::{self, EngineChoice};
-use crate::change::{Handle, Owner, Problem, Provider, Update, View};
+use crate::change::{Handle, Owner, Problem, Provider, Secure, Update, View, now_unix};
 use crate::health;
 use crate::host::{self, Host};
+use crate::limits::TICKET_LOOK_PERIOD;
 use crate::meters::Meters;
 use crate::providers::control::{self, saved};
 use crate::providers::file;
 use crate::resolve;
 use crate::workers::Life;
 
+/// Certificates that routers want from a CA.
+pub mod certificates;
+
 /// The configuration that the process starts with.
 pub struct First {
     owner: Owner,
-    files: Option<file::Seen>,
+    files: Option<(file::Seen, BTreeSet<PathBuf>)>,
+    tokens: Arc<AcmeTokens>,
 }
 
 impl First {
     /// The table that workers read.
     pub fn table(&self) -> Arc<ArcSwap<Table>> {
         self.owner.table()
+    }
+
+    /// Certificates and TLS options.
+    pub fn secure(&self) -> &Secure {
+        self.owner.secure()
+    }
+
+    /// Where workers look answers to http-01 challenges up.
+    pub fn tokens(&self) -> Arc<AcmeTokens> {
+        self.tokens.clone()
     }
 
     /// Everything that is wrong with the configuration.
@@ -57,14 +76,24 @@ pub fn entry_points(settings: &Settings) -> Vec<EntryPointSpec> {
 
 /// Reads what is there of all providers, so that the first request is served by it. Problems do not stop the start:
 /// they are logged and shown as later ones are.
-pub fn load_first(settings: &Settings) -> First {
-    let mut owner = Owner::new(entry_points(settings), settings.servers_transport.clone());
-    let files = settings.providers.file.as_ref().map(|provider| file::Seen::look(&provider.source));
-    if let Some(seen) = &files {
-        match file::read(seen) {
-            Ok(update) => owner.submit(Provider::File, update),
+///
+/// # Errors
+/// If the system has no randomness for keys.
+pub fn load_first(settings: &Arc<Settings>) -> Result<First> {
+    let owner = Owner::new(entry_points(settings), settings.servers_transport.clone(), Secure::new()?);
+    let mut owner = owner.with_settings(settings);
+    let mut files = None;
+    if let Some(provider) = &settings.providers.file {
+        let seen = file::Seen::look(&provider.source, &BTreeSet::new());
+        let mut named = BTreeSet::new();
+        match file::read(&seen) {
+            Ok(update) => {
+                named.clone_from(&update.files);
+                owner.submit(Provider::File, update)
+            }
             Err(problems) => owner.fail(Provider::File, problems),
         };
+        files = Some((file::Seen::look(&provider.source, &named), named));
     }
     if let (Some(_), Some(state_dir)) = (&settings.providers.pancake, &settings.pancake.state_dir) {
         match saved::load(state_dir) {
@@ -80,7 +109,7 @@ pub fn load_first(settings: &Settings) -> First {
             }
         }
     }
-    First { owner, files }
+    Ok(First { owner, files, tokens: Arc::default() })
 }
 
 /// Listens for the admin entry point, if the configuration asks for one.
@@ -128,7 +157,8 @@ pub fn run(parts: Parts) -> Result<()> {
 }
 
 async fn serve(parts: Parts, host: Host) -> Result<()> {
-    let Parts { settings, first: First { owner, files }, mut life, .. } = parts;
+    let Parts { settings, first: First { owner, files, tokens }, mut life, .. } = parts;
+    let (tickets, challenges) = (owner.secure().tickets(), owner.secure().challenges());
     let (table, view, changed) = (owner.table(), owner.view(), owner.changed());
     let meters = Arc::new(Meters::new(parts.workers, parts.opened));
     if settings.prometheus.as_ref().is_some_and(|prometheus| prometheus.buckets != DURATION_BUCKETS) {
@@ -141,7 +171,16 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
     let log = parts.access_log.map(|writer| spawn_local(writer.run(host, life.clone())));
     spawn_local(health::run(table.clone(), changed.clone()));
     spawn_local(resolve::run(table.clone(), changed.clone()));
-    spawn_local(meters.clone().tidy(table));
+    spawn_local(meters.clone().tidy(table.clone()));
+    spawn_local(rotate(tickets));
+    let acme = certificates::start(certificates::Parts {
+        settings: settings.clone(),
+        table,
+        changed: changed.clone(),
+        changes: changes.clone(),
+        tokens,
+        challenges,
+    });
     if let (Some(provider), Some(seen)) = (settings.providers.file.clone(), files)
         && provider.watch
     {
@@ -156,6 +195,7 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
             view,
             meters,
             control,
+            acme,
             access_log: counts,
             engine: parts.engine,
             listening,
@@ -171,6 +211,17 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
         log.await.context("the access log")?;
     }
     Ok(())
+}
+
+/// New keys for session tickets, as time goes.
+async fn rotate(tickets: Arc<Tickets>) {
+    let mut ticker = tokio::time::interval(TICKET_LOOK_PERIOD);
+    loop {
+        ticker.tick().await;
+        if let Err(error) = tickets.rotate(now_unix()) {
+            tracing::error!(%error, "the keys of session tickets could not be changed");
+        }
+    }
 }
 
 /// Starts what `providers.pancake` asks for.

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
 use pancake_engine::{Engine, ListenOptions, Listener, epoll, ring};
+use pancake_session::acme_tokens::AcmeTokens;
 use pancake_session::meter::{Opened, WorkerMeter};
 use pancake_session::record::Sink;
 use pancake_session::settings::EntryPoint;
@@ -58,8 +59,8 @@ pub struct Plan {
     pub cpu: Option<usize>,
     /// What it listens on.
     pub entry_points: Vec<EntryPoint>,
-    /// The serving table.
-    pub table: Arc<ArcSwap<Table>>,
+    /// What all workers read.
+    pub shared: Shared,
     /// Its counters.
     pub meter: Arc<WorkerMeter>,
     /// Told about meters opened later.
@@ -70,6 +71,17 @@ pub struct Plan {
     pub hostname: String,
     /// What it is to do.
     pub life: watch::Receiver<Life>,
+}
+
+/// What all workers read, and the service thread writes.
+#[derive(Clone)]
+pub struct Shared {
+    /// The serving table.
+    pub table: Arc<ArcSwap<Table>>,
+    /// What TLS stands on.
+    pub secure: worker::Secure,
+    /// Answers to http-01 challenges.
+    pub tokens: Arc<AcmeTokens>,
 }
 
 /// A running worker.
@@ -126,9 +138,11 @@ fn run(plan: Plan, ready: Ready) -> Result<()> {
 }
 
 async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
-    let Plan { entry_points, table, meter, opened, sink, hostname, mut life, count, .. } = plan;
+    let Plan { entry_points, shared, meter, opened, sink, hostname, mut life, count, .. } = plan;
     let parts = worker::Parts {
-        table,
+        table: shared.table,
+        secure: shared.secure,
+        tokens: shared.tokens,
         meter,
         opened: Box::new(move |meter| {
             // The service thread ends after the workers; if it is gone nobody reads counters.

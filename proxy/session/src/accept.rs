@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use pancake_engine::{Engine, Listener};
 
-use crate::http1;
+use crate::front;
 use crate::limits::{ACCEPT_BACKOFF, MAX_ACCEPT_RUN};
 use crate::settings::EntryPoint;
 use crate::worker::Worker;
@@ -38,7 +38,7 @@ pub async fn serve<E: Engine>(worker: Rc<Worker<E>>, listener: E::Listener, entr
             Some(Ok(stream)) => {
                 worker.meter.accepted.add(1);
                 let session = worker.session(usize::from(entry.id.0));
-                worker.engine.spawn(http1::serve(session, stream, entry.clone()));
+                worker.engine.spawn(front::serve(session, stream, entry.clone()));
             }
             Some(Err(_)) => {
                 worker.meter.accept_failures.add(1);

@@ -9,8 +9,14 @@
 
 /// Listener to sessions.
 pub mod accept;
+/// Answers to http-01 challenges.
+pub mod acme_tokens;
+/// What a fresh connection speaks.
+mod front;
 /// HTTP/1.1 sessions.
 pub mod http1;
+/// HTTP/2 sessions.
+mod http2;
 /// Every limit of the data path, by name.
 pub mod limits;
 /// Counters that a worker writes and the service thread reads.
@@ -21,6 +27,12 @@ pub mod record;
 pub mod settings;
 /// Boxes for large futures that live for one exchange, used again.
 mod spares;
+/// A connection as sessions see it.
+mod stream;
+/// TCP sessions.
+mod tcp;
+/// TLS.
+mod tls;
 /// Connections to servers, and who gets the next request.
 pub mod upstream;
 /// What the sessions of one worker share.

@@ -53,3 +53,46 @@ pub const MAX_RECORDED_TEXT_BYTES: usize = 2048;
 
 /// Boxes for exchanges that a worker keeps for later ones, about 2 KiB each.
 pub const MAX_SPARE_BOXES: usize = 256;
+
+/// Bytes of a TLS handshake, from the peer: a chain of client certificates fits (RFC 8446 section 4.4.2 allows more).
+pub const MAX_HANDSHAKE_BYTES: usize = 128 * 1024;
+
+/// Plaintext bytes that are sealed and sent at a time.
+pub const MAX_SEALED_BYTES: usize = 64 * 1024;
+
+/// TLS records without a byte of data in a row; such records only cost.
+pub const MAX_EMPTY_RECORDS: u8 = 32;
+
+/// Times that a peer may change its key on one connection (RFC 8446 section 4.6.3); 2^24 records each are meant.
+pub const MAX_KEY_UPDATES: u8 = 64;
+
+/// Bytes of a TLS message after the handshake: tickets are the longest.
+pub const MAX_POST_HANDSHAKE_BYTES: usize = 64 * 1024;
+
+/// A TCP flow of which so many bytes went one way is moved by the kernel from then on, where the engine can.
+pub const SPLICE_THRESHOLD_BYTES: usize = 64 * 1024;
+
+/// Flow-control window of one HTTP/2 stream (RFC 9113 section 5.2): so much of a body may be under way unasked.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Flow-control window of an HTTP/2 connection, for all its streams together.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Largest HTTP/2 frame that is taken.
+pub const H2_FRAME_BYTES: u32 = 16 * 1024;
+
+/// Bytes of answers that one HTTP/2 stream may have waiting to be sent.
+pub const H2_SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// HTTP/2 streams that a client opened and gave up before they were looked at, or that broke the rules; one more ends
+/// the connection (CVE-2023-44487, CVE-2025-8671).
+pub const H2_PENDING_RESETS: usize = 64;
+
+/// How long an HTTP/2 client may take none of what is sent to it.
+pub const H2_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of HTTP/2 frames that are gathered before they are sent.
+pub const H2_WRITE_BYTES: usize = 64 * 1024;
+
+/// A receive of so many bytes on an HTTP/2 connection asks for a larger buffer next.
+pub const H2_READ_BYTES: usize = 4 * 1024;

@@ -198,6 +198,18 @@ pub struct WorkerMeter {
     pub in_flight: Cell,
     /// Exchanges sent again on a fresh connection.
     pub retries: Cell,
+    /// Connections that were closed because their PROXY header is malformed.
+    pub proxy_header_failures: Cell,
+    /// Connections to TCP servers that could not be made.
+    pub tcp_connect_failures: Cell,
+    /// Client connections for which no TCP server was found.
+    pub tcp_unserved: Cell,
+    /// TLS handshakes with clients that were completed.
+    pub tls_handshakes: Cell,
+    /// Those of them that resumed a session.
+    pub tls_resumed: Cell,
+    /// TLS handshakes with clients that failed, or were refused.
+    pub tls_failures: Cell,
     /// Client connections open, by entry point number.
     pub open: Vec<Cell>,
     /// Exchanges by entry point number.

@@ -111,4 +111,6 @@ pub trait Sink {
     fn wants_text(&self) -> bool;
     /// Takes one record.
     fn record(&self, record: &Record<'_>);
+    /// A TLS handshake failed before there was any exchange; `reason` is a stable slug.
+    fn handshake_failed(&self, _reason: &'static str) {}
 }

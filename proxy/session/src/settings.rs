@@ -35,6 +35,14 @@ pub struct EntryPoint {
     pub encoded: Encoded,
     /// `http.underscoreHeadersStrategy`.
     pub underscores: Underscores,
+    /// `proxyProtocol`: whose PROXY headers are believed; none: no header is looked for.
+    pub proxy_protocol: Option<Forwarded>,
+    /// `pancake.limits.tlsHandshakeTimeout` (default 10 s, as Go's transport).
+    pub tls_handshake_timeout: Option<Duration>,
+    /// `allowACMEByPass`: routers go before the answers to http-01 challenges.
+    pub acme_bypass: bool,
+    /// `http2.maxConcurrentStreams` (default 250).
+    pub h2_max_streams: u32,
 }
 
 /// `encodedCharacters`: which characters may stand percent-encoded in a path; a request with another one is answered
@@ -117,11 +125,15 @@ impl EntryPoint {
             forwarded: Forwarded::default(),
             encoded: Encoded::default(),
             underscores: Underscores::default(),
+            proxy_protocol: None,
+            tls_handshake_timeout: Some(Duration::from_secs(10)),
+            acme_bypass: false,
+            h2_max_streams: 250,
         }
     }
 }
 
-/// `forwardedHeaders`: whose `X-Forwarded-*` headers are believed.
+/// `forwardedHeaders`: whose `X-Forwarded-*` headers are believed; or `proxyProtocol`: whose PROXY headers.
 #[derive(Clone, Debug, Default)]
 pub struct Forwarded {
     /// Everybody's.

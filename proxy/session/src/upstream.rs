@@ -7,15 +7,22 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use pancake_balance::pick::WeightedRoundRobin;
 use pancake_engine::{Engine, Stream, Time};
 use pancake_table::compiled::{Route, Server, Service, Slot};
+use pancake_table::server_url::Scheme;
+use pancake_table::snapshot::tls::ServersTls;
+use pancake_tls::{ClientTls, SystemRoots};
+use rustls::time_provider::TimeProvider;
 
 use crate::limits::{MAX_SWEPT_SERVERS, SWEEP_PERIOD};
 use crate::meter::{HttpMeter, Opened, ServerMeter};
+use crate::stream::Conn;
+use crate::tls::handshake::{self, Failed};
 use crate::worker::Worker;
 
 /// All of a worker's state about routers, services and servers.
@@ -23,6 +30,7 @@ pub(crate) struct Upstreams<E: Engine> {
     opened: Box<dyn Fn(Opened)>,
     workers: usize,
     seed: u64,
+    ground: Rc<ClientGround>,
     routes: RefCell<Vec<Option<Rc<LocalRoute<E>>>>>,
     services: RefCell<Vec<Option<Rc<LocalService<E>>>>>,
     servers: RefCell<Vec<Option<Rc<LocalServer<E>>>>>,
@@ -50,9 +58,25 @@ pub(crate) struct LocalService<E: Engine> {
 /// What this worker knows of a server.
 pub(crate) struct LocalServer<E: Engine> {
     slot: Slot,
-    idle: RefCell<VecDeque<Idle<E::Stream>>>,
+    idle: RefCell<VecDeque<Idle<Conn<E>>>>,
     max_idle: usize,
+    /// How TLS is spoken to it, if it is; none inside: its settings are faulty.
+    tls: Option<Option<ClientTls>>,
     pub(crate) meter: Arc<ServerMeter>,
+}
+
+/// What TLS to servers stands on.
+pub(crate) struct ClientGround {
+    pub(crate) roots: SystemRoots,
+    pub(crate) clock: Arc<dyn TimeProvider>,
+}
+
+impl ClientGround {
+    /// Settings of a transport to what handshakes use. HTTP/2 is not offered: servers are spoken to in HTTP/1.1.
+    pub(crate) fn build(&self, tls: &ServersTls) -> Result<ClientTls, String> {
+        ClientTls::build(tls, &self.roots, &[b"http/1.1"], &self.clock)
+            .map_err(|problems| problems.join("; "))
+    }
 }
 
 struct Idle<S> {
@@ -81,9 +105,15 @@ pub(crate) struct Connection<S> {
 }
 
 impl<E: Engine> Upstreams<E> {
-    pub(crate) fn new(opened: Box<dyn Fn(Opened)>, workers: usize, seed: u64) -> Upstreams<E> {
+    pub(crate) fn new(
+        opened: Box<dyn Fn(Opened)>,
+        workers: usize,
+        seed: u64,
+        ground: Rc<ClientGround>,
+    ) -> Upstreams<E> {
         Upstreams {
             opened,
+            ground,
             workers: workers.max(1),
             seed,
             routes: RefCell::default(),
@@ -170,7 +200,9 @@ impl<E: Engine> Upstreams<E> {
             meter: meter.clone(),
         });
         let max_idle = (server.transport.max_idle_conns_per_host as usize).div_ceil(self.workers);
-        let local = Rc::new(LocalServer { slot: server.slot, idle: RefCell::default(), max_idle, meter });
+        let tls = (server.scheme == Scheme::Https).then(|| self.ground.build(&server.transport.tls).ok());
+        let local =
+            Rc::new(LocalServer { slot: server.slot, idle: RefCell::default(), max_idle, tls, meter });
         *entry = Some(local.clone());
         local
     }
@@ -205,7 +237,7 @@ impl<E: Engine> LocalService<E> {
             let server = &servers[i];
             !server.draining
                 && server.live.is_up()
-                && server.live.address.load().is_some()
+                && (server.unix.is_some() || server.live.address.load().is_some())
                 && !tried.contains(&i)
         };
         let index = self.order.borrow_mut().pick(usable)?;
@@ -222,11 +254,15 @@ pub(crate) enum ConnectError {
     Unresolved,
     /// As the engine says.
     Io(io::Error),
+    /// The TLS handshake failed.
+    Tls(Failed),
+    /// The transport's TLS settings cannot be used for this server.
+    TlsSettings,
 }
 
 impl<E: Engine> Chosen<E> {
     /// A live idle connection, the one used last.
-    pub(crate) fn reuse(&self, now: Time) -> Option<Connection<E::Stream>> {
+    pub(crate) fn reuse(&self, now: Time) -> Option<Connection<Conn<E>>> {
         let mut idle = self.local.idle.borrow_mut();
         while let Some(candidate) = idle.pop_back() {
             if candidate.until > now && candidate.stream.is_quiet() {
@@ -237,24 +273,37 @@ impl<E: Engine> Chosen<E> {
     }
 
     /// A fresh connection.
-    pub(crate) async fn connect(&self, engine: &E) -> Result<Connection<E::Stream>, ConnectError> {
-        let to: SocketAddr = **self.server.live.address.load().as_ref().ok_or(ConnectError::Unresolved)?;
-        let until = self.server.transport.dial_timeout.map_or(Time::NEVER, |d| engine.now().after(d));
-        match engine.connect(to, until).await {
-            Ok(stream) => {
-                self.local.meter.connects.add(1);
-                Ok(Connection { stream, reused: false })
-            }
-            Err(error) => {
-                self.local.meter.connect_failures.add(1);
-                Err(ConnectError::Io(error))
-            }
+    pub(crate) async fn connect(&self, engine: &E) -> Result<Connection<Conn<E>>, ConnectError> {
+        let connected = self.dial(engine).await;
+        match &connected {
+            Ok(_) => self.local.meter.connects.add(1),
+            Err(_) => self.local.meter.connect_failures.add(1),
         }
+        connected.map(|stream| Connection { stream, reused: false })
+    }
+
+    async fn dial(&self, engine: &E) -> Result<Conn<E>, ConnectError> {
+        let until = self.server.transport.dial_timeout.map_or(Time::NEVER, |d| engine.now().after(d));
+        let stream = match &self.server.unix {
+            Some(path) => engine.connect_unix(Path::new(&**path), until).await,
+            None => {
+                let to: SocketAddr =
+                    **self.server.live.address.load().as_ref().ok_or(ConnectError::Unresolved)?;
+                engine.connect(to, until).await
+            }
+        };
+        let stream = stream.map_err(ConnectError::Io)?;
+        let Some(tls) = &self.local.tls else { return Ok(Conn::Plain(stream)) };
+        let tls = tls.as_ref().ok_or(ConnectError::TlsSettings)?;
+        let name = tls.server_name(&self.server.host).map_err(|_| ConnectError::TlsSettings)?;
+        // In a box of its own: few exchanges make a connection.
+        let shaken = Box::pin(handshake::connect(stream, tls.config().clone(), name, until)).await;
+        shaken.map(|(stream, _)| Conn::Tls(Box::new(stream))).map_err(ConnectError::Tls)
     }
 
     /// Keeps a connection, on which nothing is outstanding, for a later exchange; not one that has more to say, nor
     /// one to a server that takes no more requests.
-    pub(crate) fn keep(&self, stream: E::Stream, now: Time) {
+    pub(crate) fn keep(&self, stream: Conn<E>, now: Time) {
         if self.server.draining || !stream.is_quiet() {
             return;
         }

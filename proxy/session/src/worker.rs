@@ -2,23 +2,31 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use pancake_engine::Engine;
 use pancake_table::compiled::Table;
+use pancake_tls::{SystemRoots, TlsTable};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 
+use crate::acme_tokens::AcmeTokens;
 use crate::http1::Scratch;
 use crate::meter::{Opened, WorkerMeter};
 use crate::record::Sink;
 use crate::spares::Spares;
-use crate::upstream::Upstreams;
+use crate::tcp::Turns;
+use crate::upstream::{ClientGround, Upstreams};
 
 /// What a worker is made of.
 pub struct Parts {
     /// The serving table; replaced by the service thread.
     pub table: Arc<ArcSwap<Table>>,
+    /// What TLS stands on.
+    pub secure: Secure,
+    /// Answers to http-01 challenges.
+    pub tokens: Arc<AcmeTokens>,
     /// This worker's counters.
     pub meter: Arc<WorkerMeter>,
     /// Told about each meter opened later.
@@ -31,6 +39,36 @@ pub struct Parts {
     pub hostname: String,
 }
 
+/// What TLS stands on, on both sides.
+#[derive(Clone)]
+pub struct Secure {
+    /// Certificates and TLS options; replaced by the service thread, before a table that needs them.
+    pub table: Arc<ArcSwap<TlsTable>>,
+    /// Whom certificates of servers may be signed by, where nothing else is said.
+    pub roots: SystemRoots,
+    /// What handshakes take the time from.
+    pub clock: Arc<dyn TimeProvider>,
+}
+
+impl Secure {
+    /// Of the default certificate and no authorities, one per process: for simulations and tests.
+    ///
+    /// # Panics
+    /// If the system has no randomness for keys.
+    pub fn bare() -> Secure {
+        static TABLE: LazyLock<Arc<ArcSwap<TlsTable>>> = LazyLock::new(|| {
+            let table = TlsTable::bare(0, &Secure::clock()).expect("the system has randomness");
+            Arc::new(ArcSwap::from_pointee(table))
+        });
+        Secure { table: TABLE.clone(), roots: SystemRoots::new([]).0, clock: Secure::clock() }
+    }
+
+    /// The system's clock.
+    fn clock() -> Arc<dyn TimeProvider> {
+        Arc::new(DefaultTimeProvider)
+    }
+}
+
 /// One worker. Sessions hold it by [`Rc`].
 pub struct Worker<E: Engine> {
     /// The engine under it.
@@ -39,9 +77,15 @@ pub struct Worker<E: Engine> {
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) hostname: String,
     pub(crate) upstreams: Upstreams<E>,
+    pub(crate) tokens: Arc<AcmeTokens>,
+    pub(crate) tcp_turns: Turns,
+    /// What TLS to servers stands on.
+    pub(crate) ground: Rc<ClientGround>,
+    pub(crate) seed: u64,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) exchanges: Spares,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    tls: RefCell<Cache<Arc<ArcSwap<TlsTable>>, Arc<TlsTable>>>,
     draining: Cell<bool>,
     sessions: Cell<usize>,
 }
@@ -50,14 +94,20 @@ impl<E: Engine> Worker<E> {
     /// A worker on `engine`; starts the sweep of idle server connections.
     pub fn new(engine: E, parts: Parts) -> Rc<Worker<E>> {
         let seed = engine.random();
+        let ground = Rc::new(ClientGround { roots: parts.secure.roots, clock: parts.secure.clock });
         let worker = Rc::new(Worker {
             meter: parts.meter,
             sink: parts.sink,
             hostname: parts.hostname,
-            upstreams: Upstreams::new(parts.opened, parts.workers, seed),
+            upstreams: Upstreams::new(parts.opened, parts.workers, seed, ground.clone()),
+            tokens: parts.tokens,
+            tcp_turns: Turns::default(),
+            ground,
+            seed,
             scratch: RefCell::default(),
             exchanges: Spares::default(),
             table: RefCell::new(Cache::new(parts.table)),
+            tls: RefCell::new(Cache::new(parts.secure.table)),
             draining: Cell::new(false),
             sessions: Cell::new(0),
             engine,
@@ -69,6 +119,11 @@ impl<E: Engine> Worker<E> {
     /// Calls `read` with the newest table. One atomic load when it has not changed.
     pub(crate) fn with_table<R>(&self, read: impl FnOnce(&Table) -> R) -> R {
         read(self.table.borrow_mut().load())
+    }
+
+    /// Calls `read` with the newest certificates and TLS options.
+    pub(crate) fn with_tls<R>(&self, read: impl FnOnce(&TlsTable) -> R) -> R {
+        read(self.tls.borrow_mut().load())
     }
 
     /// Stops accepting and closes connections as they become idle.

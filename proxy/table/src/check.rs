@@ -5,8 +5,18 @@
 
 /// Routers: rule, entry points, middlewares, service.
 mod routers;
+/// Rules, each text once.
+mod rules;
 /// Transports, services, their servers and health checks.
 mod services;
+/// TCP transports, services and routers.
+mod tcp;
+/// TLS of routers and transports; options, certificates, stores.
+mod tls;
+/// UDP services and routers.
+mod udp;
+/// Services made of services.
+mod weighted;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,9 +24,16 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::compiled::Table;
-use crate::limits::{MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_SERVERS, MAX_SERVICES, MAX_TRANSPORTS};
+use crate::limits::{
+    MAX_CERTIFICATES, MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_SERVERS, MAX_SERVICES, MAX_TLS_OPTIONS,
+    MAX_TLS_STORES, MAX_TRANSPORTS,
+};
+use crate::map::Set;
 use crate::rule::Rule;
+use crate::snapshot::tcp::TcpServiceKind;
+use crate::snapshot::udp::UdpServiceKind;
 use crate::snapshot::{ServiceKind, Snapshot};
+use routers::Known;
 
 /// How much a problem matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -94,10 +111,19 @@ pub struct Report {
     pub(crate) rules: Vec<Option<Arc<Rule>>>,
     /// By place in the snapshot: whether the service can be built.
     pub(crate) services: Vec<bool>,
+    /// By place in the snapshot: the parsed rule of a TCP router that serves.
+    pub(crate) tcp_rules: Vec<Option<Arc<Rule>>>,
+    /// Places of TCP services that can be built, parts before what they are parts of.
+    pub(crate) tcp_services: Vec<u32>,
+    /// By place in the snapshot: whether the UDP router serves.
+    pub(crate) udp_routers: Vec<bool>,
+    /// Places of UDP services that can be built, parts before what they are parts of.
+    pub(crate) udp_services: Vec<u32>,
 }
 
 impl Report {
-    /// The problems, at most [`MAX_PROBLEMS`], in the order of the snapshot (transports, services, routers).
+    /// The problems, at most [`MAX_PROBLEMS`], transports, services, TLS and routers in the order of the
+    /// snapshot, then the same of TCP, then of UDP.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
@@ -120,6 +146,16 @@ impl Report {
     /// Whether the service at this place of the snapshot is built.
     pub fn service_serves(&self, service: usize) -> bool {
         self.services.get(service).copied().unwrap_or(false)
+    }
+
+    /// Whether the TCP router at this place of the snapshot serves.
+    pub fn tcp_router_serves(&self, router: usize) -> bool {
+        self.tcp_rules.get(router).is_some_and(Option::is_some)
+    }
+
+    /// Whether the UDP router at this place of the snapshot serves.
+    pub fn udp_router_serves(&self, router: usize) -> bool {
+        self.udp_routers.get(router).copied().unwrap_or(false)
     }
 
     /// Names of the routers of `snapshot` (the one that was checked) that are left out.
@@ -153,26 +189,51 @@ pub fn check_after(snapshot: &Snapshot, entry_points: &[String], previous: Optio
     if !sizes(snapshot, &mut report) {
         return report;
     }
+    let entry_points: &Set<&str> = &entry_points.iter().map(|name| &**name).collect();
     let transports = services::transports(snapshot, &mut report);
-    let services = services::services(snapshot, &transports, &mut report);
-    routers::routers(snapshot, entry_points, &services, previous, &mut report);
+    let services = &services::services(snapshot, &transports, &mut report);
+    let tls_options = &tls::section(snapshot, &mut report);
+    let known = Known { entry_points, services, tls_options };
+    let regex_bytes = routers::routers(snapshot, &known, previous, &mut report);
+    let transports = tcp::transports(snapshot, &mut report);
+    let services = &tcp::services(snapshot, &transports, &mut report);
+    tcp::routers(snapshot, &Known { services, ..known }, previous, regex_bytes, &mut report);
+    let services = udp::services(snapshot, &mut report);
+    udp::routers(snapshot, entry_points, &services, &mut report);
     report
+}
+
+/// Servers and parts of all services.
+fn count_servers(snapshot: &Snapshot) -> usize {
+    let http = snapshot.services.iter().map(|service| match &service.kind {
+        ServiceKind::LoadBalancer(balancer) => balancer.servers.len(),
+    });
+    let tcp = snapshot.tcp.services.iter().map(|service| match &service.kind {
+        TcpServiceKind::LoadBalancer(balancer) => balancer.servers.len(),
+        TcpServiceKind::Weighted(parts) => parts.len(),
+    });
+    let udp = snapshot.udp.services.iter().map(|service| match &service.kind {
+        UdpServiceKind::LoadBalancer(servers) => servers.len(),
+        UdpServiceKind::Weighted(parts) => parts.len(),
+    });
+    http.chain(tcp).chain(udp).sum()
 }
 
 /// Whether the snapshot is small enough to look into; if not, nothing of it serves.
 fn sizes(snapshot: &Snapshot, report: &mut Report) -> bool {
-    let servers = snapshot
-        .services
-        .iter()
-        .map(|service| match &service.kind {
-            ServiceKind::LoadBalancer(balancer) => balancer.servers.len(),
-        })
-        .sum();
     let counts = [
         ("routers", snapshot.routers.len(), MAX_ROUTERS),
         ("services", snapshot.services.len(), MAX_SERVICES),
-        ("servers", servers, MAX_SERVERS),
+        ("servers", count_servers(snapshot), MAX_SERVERS),
         ("serversTransports", snapshot.servers_transports.len(), MAX_TRANSPORTS),
+        ("tls.certificates", snapshot.tls.certificates.len(), MAX_CERTIFICATES),
+        ("tls.options", snapshot.tls.options.len(), MAX_TLS_OPTIONS),
+        ("tls.stores", snapshot.tls.stores.len(), MAX_TLS_STORES),
+        ("tcp.routers", snapshot.tcp.routers.len(), MAX_ROUTERS),
+        ("tcp.services", snapshot.tcp.services.len(), MAX_SERVICES),
+        ("tcp.serversTransports", snapshot.tcp.servers_transports.len(), MAX_TRANSPORTS),
+        ("udp.routers", snapshot.udp.routers.len(), MAX_ROUTERS),
+        ("udp.services", snapshot.udp.services.len(), MAX_SERVICES),
     ];
     for (what, found, limit) in counts {
         if found > limit {
@@ -181,6 +242,51 @@ fn sizes(snapshot: &Snapshot, report: &mut Report) -> bool {
         }
     }
     report.errors == 0
+}
+
+/// The object that problems are about.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    kind: &'static str,
+    name: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    fn new(kind: &'static str, name: &'a str) -> Subject<'a> {
+        Subject { kind, name }
+    }
+
+    fn problem(self, field: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem::error(object(self.kind, self.name), field, message)
+    }
+
+    fn odd(self, field: impl Into<String>, message: impl Into<String>) -> Problem {
+        Problem::warning(object(self.kind, self.name), field, message)
+    }
+
+    fn error(self, field: impl Into<String>, message: impl Into<String>, report: &mut Report) {
+        report.push(self.problem(field, message));
+    }
+
+    fn warning(self, field: impl Into<String>, message: impl Into<String>, report: &mut Report) {
+        report.push(self.odd(field, message));
+    }
+
+    /// Whether its name is a name, and nothing before has it (`twice`).
+    fn check_name(self, twice: bool, report: &mut Report) -> bool {
+        let problem = name_problem(self.name).or_else(|| {
+            let kind = self.kind.split(' ').next_back().unwrap_or_default();
+            let kind = if kind == "serversTransport" { "transport" } else { kind };
+            twice.then(|| format!("there is another {kind} with this name before it"))
+        });
+        match problem {
+            None => true,
+            Some(message) => {
+                self.error("name", message, report);
+                false
+            }
+        }
+    }
 }
 
 /// The object of a problem; a name that is itself too long is cut.
@@ -206,5 +312,7 @@ fn name_problem(name: &str) -> Option<String> {
     }
 }
 
+#[cfg(test)]
+mod l4_tests;
 #[cfg(test)]
 mod tests;

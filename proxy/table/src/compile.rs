@@ -9,17 +9,25 @@ mod finder;
 mod services;
 /// Numbers of objects.
 mod slots;
+/// TCP routes, services and their servers.
+mod tcp;
+/// Transports by name.
+mod transports;
+/// UDP routes, services and their servers.
+mod udp;
 
 use std::sync::Arc;
 
 use crate::check::Report;
 use crate::compiled::{Route, Service, Table};
-use crate::lookup::Index;
+use crate::lookup::{Index, Ranked, Routes};
 use crate::map::Map;
 use crate::snapshot::Snapshot;
+use crate::snapshot::tls::RouterTls;
 
 pub(crate) use finder::Finder;
 pub(crate) use slots::Slots;
+pub(crate) use transports::Transports;
 
 /// An entry point of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,11 +58,52 @@ pub fn compile(
     previous: Option<&Table>,
 ) -> Table {
     let mut slots = previous.map(|table| table.slots.clone()).unwrap_or_default();
-    let (services, service_places) = services::services(&snapshot, report, previous, &mut slots);
+    let transports = services::transports(&snapshot, previous);
+    let (services, service_places) = services::services(&snapshot, report, &transports, previous, &mut slots);
     let (routes, route_places) = routes(&snapshot, report, &services, previous, &mut slots);
-    slots.settle(&routes, &services);
-    let index = Index::build(&snapshot, &routes, &route_places, entry_points, previous);
-    Table { version: snapshot.version, snapshot, routes, services, index, slots, service_places }
+    slots.settle_http(&routes, &services);
+    let tcp_transports = tcp::transports(&snapshot, previous);
+    let (tcp_services, tcp_service_places) =
+        tcp::services(&snapshot, report, &tcp_transports, previous, &mut slots);
+    let (tcp_routes, tcp_route_places) = tcp::routes(&snapshot, report, &tcp_services, previous, &mut slots);
+    slots.settle_tcp(&tcp_routes, &tcp_services);
+    let (udp_services, udp_service_places) = udp::services(&snapshot, report, previous, &mut slots);
+    let (udp_routes, udp_route_places) = udp::routes(&snapshot, report, &udp_services, previous, &mut slots);
+    slots.settle_udp(&udp_routes, &udp_services);
+    let http_names = |place: u32| &*snapshot.routers[place as usize].entry_points;
+    let tcp_names = |place: u32| &*snapshot.tcp.routers[place as usize].entry_points;
+    let udp_names = |place: u32| &*snapshot.udp.routers[place as usize].entry_points;
+    let mut by_name: Vec<_> = udp_routes.iter().zip(udp_route_places.into_iter().map(udp_names)).collect();
+    by_name.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    let arranged = Routes {
+        http: Ranked::new(routes.iter().zip(route_places.into_iter().map(http_names))),
+        tcp: Ranked::new(tcp_routes.iter().zip(tcp_route_places.into_iter().map(tcp_names))),
+        udp: by_name,
+    };
+    let index = Index::build(&arranged, entry_points, previous);
+    Table {
+        version: snapshot.version,
+        routes,
+        services,
+        tcp_routes,
+        tcp_services,
+        udp_routes,
+        udp_services,
+        index,
+        slots,
+        service_places,
+        transports,
+        tcp_transports,
+        tcp_service_places,
+        udp_service_places,
+        snapshot,
+    }
+}
+
+/// What a router says about TLS, the same object as before if it says the same.
+fn router_tls(spec: Option<&RouterTls>, before: Option<&Arc<RouterTls>>) -> Option<Arc<RouterTls>> {
+    let spec = spec?;
+    before.filter(|before| ***before == *spec).cloned().or_else(|| Some(Arc::new(spec.clone())))
 }
 
 /// Routes that serve and their places in `snapshot.routers`.
@@ -80,6 +129,7 @@ fn routes(
         let route = match known {
             Some(route)
                 if route.priority == priority
+                    && route.tls.as_deref() == router.tls.as_ref()
                     && Arc::ptr_eq(&route.service, service)
                     && Arc::ptr_eq(&route.rule, rule) =>
             {
@@ -91,6 +141,7 @@ fn routes(
                 service: (*service).clone(),
                 rule: rule.clone(),
                 priority,
+                tls: router_tls(router.tls.as_ref(), known.and_then(|route| route.tls.as_ref())),
             }),
         };
         routes.push(route);
@@ -99,5 +150,7 @@ fn routes(
     (routes, places)
 }
 
+#[cfg(test)]
+mod l4_tests;
 #[cfg(test)]
 mod tests;

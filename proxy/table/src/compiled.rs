@@ -4,7 +4,12 @@
 //! that workers keep their own state (pools, round-robin position, counters) in plain vectors and a swap costs a
 //! worker nothing. A slot number is used again only with a higher generation.
 
-use std::net::SocketAddr;
+/// TCP routes, services, servers.
+mod tcp;
+/// UDP routes, services, servers.
+mod udp;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,10 +17,17 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use crate::check::Report;
-use crate::compile::{EntryPointSpec, Slots, compile};
-use crate::lookup::Index;
+use crate::compile::{EntryPointSpec, Slots, Transports, compile};
+use crate::lookup::{Index, Routed};
 use crate::rule::Rule;
+use crate::snapshot::tls::{RouterTls, ServersTls};
 use crate::snapshot::{HealthCheck, Snapshot};
+
+pub use crate::server_url::Scheme;
+pub use tcp::{
+    KeepAlive, TcpLoadBalancer, TcpRoute, TcpServer, TcpService, TcpServiceKind, TcpTransport, WeightedTcp,
+};
+pub use udp::{UdpRoute, UdpServer, UdpService, UdpServiceKind, WeightedUdp};
 
 /// A number that stays with an object from table to table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,12 +49,28 @@ pub struct Table {
     pub routes: Vec<Arc<Route>>,
     /// Services that can be built, whether a router names them or not, in the order of the snapshot.
     pub services: Vec<Arc<Service>>,
+    /// TCP routers that serve, in the order of the snapshot.
+    pub tcp_routes: Vec<Arc<TcpRoute>>,
+    /// TCP services that can be built, in the order of the snapshot.
+    pub tcp_services: Vec<Arc<TcpService>>,
+    /// UDP routers that serve, in the order of the snapshot.
+    pub udp_routes: Vec<Arc<UdpRoute>>,
+    /// UDP services that can be built, in the order of the snapshot.
+    pub udp_services: Vec<Arc<UdpService>>,
     /// Entry points and rules to routes.
     pub(crate) index: Arc<Index>,
     /// Slot numbers in use, for the next compile.
     pub(crate) slots: Slots,
     /// Places in `snapshot.services` of `services`, for the next compile.
     pub(crate) service_places: Vec<u32>,
+    /// For the next compile.
+    pub(crate) transports: Transports<Transport>,
+    /// For the next compile.
+    pub(crate) tcp_transports: Transports<TcpTransport>,
+    /// Places in `snapshot.tcp.services` of `tcp_services`, for the next compile.
+    pub(crate) tcp_service_places: Vec<u32>,
+    /// Places in `snapshot.udp.services` of `udp_services`, for the next compile.
+    pub(crate) udp_service_places: Vec<u32>,
 }
 
 impl Table {
@@ -60,6 +88,17 @@ impl Table {
     pub fn service(&self, name: &str) -> Option<&Arc<Service>> {
         self.services.iter().find(|service| &*service.name == name)
     }
+
+    /// Host, port and live state of every server whose host is a name: what is to be resolved.
+    pub fn named_servers(&self) -> impl Iterator<Item = (&Arc<str>, u16, &Arc<ServerLive>)> {
+        let http = self.services.iter().flat_map(|service| &service.servers);
+        let http = http.filter(|server| server.unix.is_none()).map(|s| (&s.host, s.port, &s.live));
+        let tcp = self.tcp_services.iter().flat_map(|service| service.servers());
+        let tcp = tcp.filter(|server| server.unix.is_none()).map(|s| (&s.host, s.port, &s.live));
+        let udp = self.udp_services.iter().flat_map(|service| service.servers());
+        let udp = udp.map(|s| (&s.host, s.port, &s.live));
+        http.chain(tcp).chain(udp).filter(|(host, ..)| host.parse::<IpAddr>().is_err())
+    }
 }
 
 /// One more than the highest [`Slot::index`] of each kind.
@@ -73,6 +112,22 @@ pub struct SlotCounts {
     pub service_names: usize,
     /// Of [`Server::slot`].
     pub servers: usize,
+    /// Of [`TcpRoute::slot`].
+    pub tcp_routes: usize,
+    /// Of [`TcpService::slot`].
+    pub tcp_services: usize,
+    /// Of [`TcpService::name_slot`].
+    pub tcp_service_names: usize,
+    /// Of [`TcpServer::slot`].
+    pub tcp_servers: usize,
+    /// Of [`UdpRoute::slot`].
+    pub udp_routes: usize,
+    /// Of [`UdpService::slot`].
+    pub udp_services: usize,
+    /// Of [`UdpService::name_slot`].
+    pub udp_service_names: usize,
+    /// Of [`UdpServer::slot`].
+    pub udp_servers: usize,
 }
 
 /// A router that serves.
@@ -88,6 +143,26 @@ pub struct Route {
     pub rule: Arc<Rule>,
     /// Higher wins; the length of the rule if the router sets none.
     pub priority: i64,
+    /// None: takes requests that come without TLS, and no others.
+    pub tls: Option<Arc<RouterTls>>,
+}
+
+impl Routed for Route {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn priority(&self) -> i64 {
+        self.priority
+    }
+
+    fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    fn tls(&self) -> Option<&Arc<RouterTls>> {
+        self.tls.as_ref()
+    }
 }
 
 /// A service with its servers.
@@ -116,11 +191,16 @@ pub struct Server {
     pub url: Arc<str>,
     /// Identity under which its drain is confirmed.
     pub id: Arc<str>,
-    /// `host:port` as the server's own `Host` header would carry it (no `:80`).
+    /// What is spoken to it.
+    pub scheme: Scheme,
+    /// Path of its Unix stream socket. Then host and authority are `localhost`, the port means nothing, and
+    /// [`ServerLive::address`] stays empty.
+    pub unix: Option<Arc<str>>,
+    /// `host:port` as the server's own `Host` header would carry it (no `:80`, of `https` no `:443`).
     pub authority: Arc<str>,
     /// Host name or address literal, without brackets.
     pub host: Arc<str>,
-    /// Port; 80 if the URL names none.
+    /// Port; 80 or, of `https`, 443 if the URL names none.
     pub port: u16,
     /// Put before the request's path; empty unless `preservePath`. No trailing slash.
     pub path_prefix: Arc<str>,
@@ -138,7 +218,8 @@ pub struct Server {
 #[derive(Debug)]
 pub struct ServerLive {
     up: AtomicBool,
-    /// Where to connect; none until a host name is resolved. A literal address is there from the start.
+    /// Where to connect; none until a host name is resolved, and always for a Unix socket. A literal address is there
+    /// from the start.
     pub address: ArcSwapOption<SocketAddr>,
 }
 
@@ -170,6 +251,14 @@ pub struct Transport {
     pub response_header_timeout: Option<Duration>,
     /// An idle connection is closed after this.
     pub idle_conn_timeout: Option<Duration>,
+    /// HTTP/1.1 to `https://` servers even if they offer HTTP/2.
+    pub disable_http2: bool,
+    /// An HTTP/2 connection that is silent for this long is asked with a PING.
+    pub read_idle_timeout: Option<Duration>,
+    /// How long the answer to that PING may take.
+    pub ping_timeout: Option<Duration>,
+    /// How TLS is spoken to `https://` servers.
+    pub tls: Arc<ServersTls>,
 }
 
 impl Server {

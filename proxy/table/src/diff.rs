@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::limits::MAX_DIFF_NAMES;
 use crate::map::Map;
+use crate::snapshot::tcp::{TcpServer, TcpServiceKind};
 use crate::snapshot::{ServiceKind, Snapshot};
 
 /// Fewer objects than this may all go at once without counting as a collapse, as long as one is left.
@@ -58,36 +59,82 @@ pub struct Diff {
     pub servers: Changes,
     /// Transports by name.
     pub servers_transports: Changes,
+    /// TCP routers by name.
+    pub tcp_routers: Changes,
+    /// TCP services by name.
+    pub tcp_services: Changes,
+    /// TCP servers by service and identity: `service@provider 10.0.0.1:5432`.
+    pub tcp_servers: Changes,
+    /// TCP transports by name.
+    pub tcp_servers_transports: Changes,
+    /// UDP routers by name.
+    pub udp_routers: Changes,
+    /// UDP services by name.
+    pub udp_services: Changes,
+    /// Certificates by name.
+    pub certificates: Changes,
+    /// TLS options by name.
+    pub tls_options: Changes,
+    /// TLS stores by name.
+    pub tls_stores: Changes,
 }
 
 impl Diff {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.routers.is_empty()
-            && self.services.is_empty()
-            && self.servers.is_empty()
-            && self.servers_transports.is_empty()
+        let transports = [&self.servers_transports, &self.tcp_servers_transports];
+        let tls = [&self.certificates, &self.tls_options, &self.tls_stores];
+        let guarded = self.guarded();
+        let mut all = guarded.iter().map(|(_, changes)| *changes).chain(transports).chain(tls);
+        all.all(|changes| changes.is_empty())
     }
 
-    /// Whether routers, services or servers would be gone altogether or nearly so (of at least
+    /// What takes requests, connections and datagrams, with its name.
+    pub fn guarded(&self) -> [(&'static str, &Changes); 8] {
+        [
+            ("routers", &self.routers),
+            ("services", &self.services),
+            ("servers", &self.servers),
+            ("tcp routers", &self.tcp_routers),
+            ("tcp services", &self.tcp_services),
+            ("tcp servers", &self.tcp_servers),
+            ("udp routers", &self.udp_routers),
+            ("udp services", &self.udp_services),
+        ]
+    }
+
+    /// Whether routers, services or servers of any kind would be gone altogether or nearly so (of at least
     /// [`COLLAPSE_MIN_OBJECTS`], at most one in [`COLLAPSE_DIVISOR`] is left): more likely a fault of the
     /// provider than a wish. A caller keeps what serves unless the change is explicitly marked as meant.
     pub fn collapses(&self) -> bool {
-        self.routers.collapses() || self.services.collapses() || self.servers.collapses()
+        self.guarded().iter().any(|(_, changes)| changes.collapses())
     }
 }
 
 /// What changed from `old` to `new`. Of objects with the same name the last counts.
 pub fn diff(old: &Snapshot, new: &Snapshot) -> Diff {
+    let (tls, new_tls) = (&old.tls, &new.tls);
+    let (tcp, new_tcp) = (&old.tcp, &new.tcp);
+    let (udp, new_udp) = (&old.udp, &new.udp);
+    let of_service = |(service, id): (&str, &str)| format!("{service} {id}");
     Diff {
+        tcp_routers: changes(&tcp.routers, &new_tcp.routers, |r| &*r.name, str::to_owned),
+        tcp_services: changes(&tcp.services, &new_tcp.services, |s| &*s.name, str::to_owned),
+        tcp_servers: changes(&tcp_servers(old), &tcp_servers(new), |(k, _)| *k, of_service),
+        tcp_servers_transports: changes(
+            &tcp.servers_transports,
+            &new_tcp.servers_transports,
+            |t| &*t.name,
+            str::to_owned,
+        ),
+        udp_routers: changes(&udp.routers, &new_udp.routers, |r| &*r.name, str::to_owned),
+        udp_services: changes(&udp.services, &new_udp.services, |s| &*s.name, str::to_owned),
+        certificates: changes(&tls.certificates, &new_tls.certificates, |c| &*c.name, str::to_owned),
+        tls_options: changes(&tls.options, &new_tls.options, |o| &*o.name, str::to_owned),
+        tls_stores: changes(&tls.stores, &new_tls.stores, |s| &*s.name, str::to_owned),
         routers: changes(&old.routers, &new.routers, |r| &*r.name, |name| name.to_owned()),
         services: changes(&old.services, &new.services, |s| &*s.name, |name| name.to_owned()),
-        servers: changes(
-            &servers(old),
-            &servers(new),
-            |(k, _)| *k,
-            |(service, id)| format!("{service} {id}"),
-        ),
+        servers: changes(&servers(old), &servers(new), |(k, _)| *k, of_service),
         servers_transports: changes(
             &old.servers_transports,
             &new.servers_transports,
@@ -104,6 +151,16 @@ fn servers(snapshot: &Snapshot) -> Vec<ServerOf<'_>> {
     for service in &snapshot.services {
         let ServiceKind::LoadBalancer(balancer) = &service.kind;
         all.extend(balancer.servers.iter().map(|s| ((&*service.name, s.id()), s)));
+    }
+    all
+}
+
+fn tcp_servers(snapshot: &Snapshot) -> Vec<((&str, &str), &TcpServer)> {
+    let mut all = Vec::new();
+    for service in &snapshot.tcp.services {
+        if let TcpServiceKind::LoadBalancer(balancer) = &service.kind {
+            all.extend(balancer.servers.iter().map(|s| ((&*service.name, s.id()), s)));
+        }
     }
     all
 }
@@ -155,7 +212,7 @@ mod tests {
             version: 1,
             routers: (0..routers).map(|i| Router { name: format!("r{i}"), ..Router::default() }).collect(),
             services: vec![Service { name: "s".into(), kind }],
-            servers_transports: vec![],
+            ..Snapshot::default()
         }
     }
 

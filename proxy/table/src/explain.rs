@@ -17,9 +17,11 @@ pub struct Explanation {
     pub version: u64,
     /// Name of the entry point; empty if there is none with this number.
     pub entry_point: String,
+    /// Whether the request comes over TLS: routers with `tls` take such requests only, the others only the others.
+    pub secure: bool,
     /// What rules see of the request.
     pub request: SeenRequest,
-    /// Routers of this entry point.
+    /// Routers of this entry point with `tls` or, for a request without TLS, without.
     pub routers: usize,
     /// How many of them are not asked, because the index knows that they demand another host or path.
     pub ruled_out: usize,
@@ -139,14 +141,14 @@ impl Chosen {
 }
 
 impl Table {
-    /// Why [`Table::route`] answers as it does.
-    pub fn explain(&self, entry_point: EntryPointId, request: &impl Request) -> Explanation {
+    /// Why [`Table::route`] answers as it does. `secure`: the request comes over TLS.
+    pub fn explain(&self, entry_point: EntryPointId, secure: bool, request: &impl Request) -> Explanation {
         let name = self.index.names().nth(usize::from(entry_point.0)).unwrap_or_default().to_owned();
-        let arranged = self.index.entry_point(entry_point);
+        let arranged = self.index.http(entry_point, secure);
         let routers = arranged.map_or(0, |arranged| arranged.len());
         let asked =
             arranged.map(|arranged| arranged.candidates(request).collect::<Vec<_>>()).unwrap_or_default();
-        let chosen = self.route(entry_point, request);
+        let chosen = self.route(entry_point, secure, request);
         let mut candidates = Vec::new();
         for route in &asked {
             let matched = chosen.is_some_and(|chosen| std::ptr::eq(&**chosen, &***route));
@@ -160,8 +162,9 @@ impl Table {
         let chosen = chosen.map(|route| Chosen::of(route));
         Explanation {
             version: self.version,
-            outcome: outcome(&name, arranged.is_some(), chosen.as_ref()),
+            outcome: outcome(&name, secure, arranged.is_some(), chosen.as_ref()),
             entry_point: name,
+            secure,
             request: SeenRequest {
                 method: request.method().to_owned(),
                 host: request.host().to_owned(),
@@ -187,10 +190,13 @@ fn candidate(route: &Route, matched: bool, request: &impl Request) -> Candidate 
     }
 }
 
-fn outcome(entry_point: &str, known: bool, chosen: Option<&Chosen>) -> String {
+fn outcome(entry_point: &str, secure: bool, known: bool, chosen: Option<&Chosen>) -> String {
     match chosen {
         None if !known => "there is no entry point with this number".into(),
-        None => format!("no router of entry point {entry_point:?} matches: answered 404"),
+        None => {
+            let with = if secure { " with tls" } else { "" };
+            format!("no router{with} of entry point {entry_point:?} matches: answered 404")
+        }
         Some(Chosen { router, service, servers, .. }) if servers.is_empty() => {
             format!("router {router:?}, service {service:?}, which has no servers: answered 503")
         }

@@ -1,4 +1,4 @@
-//! Request to route.
+//! Request to route, connection to TCP route, entry point to UDP route.
 //!
 //! Rules that demand certain hosts stand in maps by host, the others in a list; where many rules remain, those
 //! that demand certain paths stand in maps by path. So a look-up asks few rules however many there are. What
@@ -6,15 +6,22 @@
 
 /// Rules by host and path.
 mod buckets;
+/// Connection to TCP route.
+mod connection;
 /// Routes of each entry point.
 mod index;
+/// Hosts that are served over TLS, and how.
+mod tls_hosts;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::compiled::{Route, Table};
+use crate::compiled::{Route, Table, UdpRoute};
 
-pub(crate) use index::Index;
+pub use connection::TcpConnection;
+pub(crate) use index::{Index, Ranked, Routed, Routes};
+pub use tls_hosts::DEFAULT_TLS_OPTIONS;
+pub(crate) use tls_hosts::{TlsHosts, options_of};
 
 /// What rules ask of a request. Implemented by the session over its parsed head, without copying.
 pub trait Request {
@@ -31,6 +38,10 @@ pub trait Request {
     fn any_header(&self, name: &str, visit: &mut dyn FnMut(&[u8]) -> bool) -> bool;
     /// The address of the connection's peer.
     fn client_ip(&self) -> IpAddr;
+    /// Whether the client offers this protocol by ALPN (RFC 7301). Only rules of TCP routers ask.
+    fn offers(&self, _protocol: &[u8]) -> bool {
+        false
+    }
 }
 
 /// A request that owns its parts: for explanations and tests. Sessions have their own.
@@ -97,12 +108,23 @@ impl Request for OwnedRequest {
 pub struct EntryPointId(pub u16);
 
 impl Table {
-    /// The route with the highest priority whose rule matches, on the entry point with this name. Routes of the
-    /// same priority are tried in the order of their names. Allocates nothing (see [`crate::rule`] for the one
+    /// The route with the highest priority whose rule matches, on the entry point with this number. Routes of the
+    /// same priority are tried in the order of their names. `secure`: the request came over TLS; routers with `tls`
+    /// take such requests only, routers without only the others. Allocates nothing (see [`crate::rule`] for the one
     /// exception).
     #[inline]
-    pub fn route(&self, entry_point: EntryPointId, request: &impl Request) -> Option<&Arc<Route>> {
-        self.index.entry_point(entry_point)?.route(request)
+    pub fn route(
+        &self,
+        entry_point: EntryPointId,
+        secure: bool,
+        request: &impl Request,
+    ) -> Option<&Arc<Route>> {
+        self.index.http(entry_point, secure)?.route(request)
+    }
+
+    /// The UDP route of the entry point with this number.
+    pub fn udp_route(&self, entry_point: EntryPointId) -> Option<&Arc<UdpRoute>> {
+        self.index.udp(entry_point)
     }
 
     /// The number of the entry point with this name.

@@ -12,7 +12,11 @@
 //! - regular expressions are not anchored.
 //!
 //! Names of matchers are read without regard to case (Traefik reads `Host`, `host` and `HOST`). Not here: the
-//! version 2 syntax, TCP rules.
+//! version 2 syntax.
+//!
+//! Rules of TCP routers ([`Rule::parse_tcp`], Traefik's `pkg/muxer/tcp/matcher.go`) are read by the same parser into the
+//! same tree: `HostSNI` is `Host` and asks for the name in the ClientHello, which [`crate::lookup::Request::host`]
+//! then gives. So they are looked up in the same way.
 
 /// Whether a request matches.
 mod evaluate;
@@ -30,7 +34,8 @@ use thiserror::Error;
 use crate::limits::MAX_RULE_BYTES;
 
 pub(crate) use keys::{AfterHost, HostKey, PathKey};
-pub(crate) use matcher::Matcher;
+use matcher::Language;
+pub(crate) use matcher::{Matcher, behind_label};
 pub(crate) use syntax::{Expr, Node};
 
 /// A parsed rule. Reading it again gives an equal one, so that its text is its identity.
@@ -66,11 +71,23 @@ impl Rule {
     /// [`crate::limits::MAX_RULE_DEPTH`] or [`crate::limits::MAX_RULE_MATCHERS`] are refused, and so are regular
     /// expressions that would take too much memory.
     pub fn parse(text: &str) -> Result<Rule, RuleError> {
+        Rule::read(text, Language::Http)
+    }
+
+    /// Reads the rule of a TCP router: `HostSNI`, `HostSNIRegexp`, `ClientIP`, `ALPN`.
+    ///
+    /// # Errors
+    /// As [`Rule::parse`].
+    pub fn parse_tcp(text: &str) -> Result<Rule, RuleError> {
+        Rule::read(text, Language::Tcp)
+    }
+
+    fn read(text: &str, language: Language) -> Result<Rule, RuleError> {
         if text.len() > MAX_RULE_BYTES {
             let message = format!("the rule has {} bytes, at most {MAX_RULE_BYTES} are allowed", text.len());
             return Err(RuleError::new(0, message));
         }
-        let parsed = syntax::parse(text)?;
+        let parsed = syntax::parse(text, language)?;
         Ok(Rule {
             text: text.into(),
             root: parsed.root,
@@ -87,6 +104,22 @@ impl Rule {
     /// The priority of a router that sets none: the length of the rule in bytes.
     pub fn default_priority(&self) -> i64 {
         i64::try_from(self.text.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether it is ``HostSNI(`*`)`` (or ``Host(`*`)``) and nothing else.
+    pub fn is_catch_all(&self) -> bool {
+        matches!(self.root.expr, Expr::Matcher(Matcher::AnyHost))
+    }
+
+    /// The priority of a TCP router that sets none: as [`Rule::default_priority`], but a catch-all comes after
+    /// everything that has none either.
+    pub fn default_tcp_priority(&self) -> i64 {
+        if self.is_catch_all() { -1 } else { self.default_priority() }
+    }
+
+    /// Whether `found` holds for a matcher, wherever it stands.
+    pub(crate) fn any_matcher(&self, found: &impl Fn(&Matcher) -> bool) -> bool {
+        self.root.any_matcher(found)
     }
 
     /// What is allowed but hardly meant, such as a port in `Host`.

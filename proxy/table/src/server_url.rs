@@ -1,4 +1,5 @@
-//! The URL of a server, taken apart: `http://host[:port][/path]`.
+//! The address of a server, taken apart: `http://host[:port][/path]`, `https://…`, `h2c://…`, `unix:/path`, and `host:port` of
+//! TCP and UDP servers.
 //!
 //! Does not resolve names and does not connect.
 
@@ -6,75 +7,205 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::limits::MAX_URL_BYTES;
+use crate::limits::{MAX_UNIX_PATH_BYTES, MAX_URL_BYTES};
+
+/// What is spoken to a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// HTTP/1.1 without TLS.
+    #[default]
+    Http,
+    /// TLS, and in it HTTP/2 or HTTP/1.1 by ALPN (RFC 7301).
+    Https,
+    /// HTTP/2 without TLS, by prior knowledge (RFC 9113 section 3.3).
+    H2c,
+}
+
+impl Scheme {
+    /// The port of a URL that names none.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http | Scheme::H2c => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
 
 /// What a server's URL says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl<'a> {
+    /// `Http` for a Unix socket.
+    pub scheme: Scheme,
+    /// Path of a Unix stream socket; then the host is `localhost`, and the port means nothing.
+    pub unix: Option<&'a str>,
     /// Host name or address literal, without brackets.
     pub host: &'a str,
     /// The host, if it is an address.
     pub address: Option<IpAddr>,
-    /// 80 if the URL names none.
+    /// 80 or, of `https`, 443 if the URL names none.
     pub port: u16,
     /// The path without trailing slashes; empty if there is none.
     pub path: &'a str,
 }
 
-/// Why a URL cannot be a server's.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ServerUrlError {
-    /// It is something else.
-    #[error("{0:?} is not a server URL: {1}; expected http://host:port")]
-    Malformed(String, &'static str),
-    /// It is a server that cannot be spoken to.
-    #[error("{0:?} is not supported yet: only http:// servers")]
-    Unsupported(String),
+/// What the address of a TCP or UDP server says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort<'a> {
+    /// Path of a Unix stream socket; then host and port mean nothing.
+    pub unix: Option<&'a str>,
+    /// Host name or address literal, without brackets.
+    pub host: &'a str,
+    /// The host, if it is an address.
+    pub address: Option<IpAddr>,
+    /// 1 to 65535.
+    pub port: u16,
 }
+
+/// Why a text cannot be a server's address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{text:?} is not {what}: {why}; expected {expected}")]
+pub struct ServerUrlError {
+    /// The text, cut.
+    pub text: String,
+    /// What it should be.
+    pub what: &'static str,
+    /// What is wrong with it.
+    pub why: &'static str,
+    /// How it should look.
+    pub expected: &'static str,
+}
+
+/// The host that a server behind a Unix socket sees.
+const UNIX_HOST: &str = "localhost";
 
 /// Takes `url` apart.
 ///
 /// # Errors
-/// Says what is wrong with it; `https://`, `h2c://` and `unix:` are [`ServerUrlError::Unsupported`].
+/// Says what is wrong with it.
 pub fn parse(url: &str) -> Result<ServerUrl<'_>, ServerUrlError> {
-    let malformed = |why| Err(ServerUrlError::Malformed(shorten(url), why));
+    take_apart(url).map_err(|why| ServerUrlError {
+        text: shorten(url),
+        what: "a server URL",
+        why,
+        expected: "http://host:port, https://host:port, h2c://host:port or unix:/path",
+    })
+}
+
+fn take_apart(url: &str) -> Result<ServerUrl<'_>, &'static str> {
     if url.len() > MAX_URL_BYTES {
-        return malformed("it is too long");
+        return Err("it is too long");
     }
-    let Some(rest) = strip_scheme(url, "http://") else {
-        for scheme in ["https:", "h2c:", "unix:"] {
-            if strip_scheme(url, scheme).is_some() {
-                return Err(ServerUrlError::Unsupported(shorten(url)));
-            }
-        }
-        return malformed(if url.contains("://") { "unknown scheme" } else { "it has no scheme" });
+    if let Some(path) = strip_scheme(url, "unix:") {
+        let unix = Some(unix_path(path)?);
+        return Ok(ServerUrl {
+            scheme: Scheme::Http,
+            unix,
+            host: UNIX_HOST,
+            address: None,
+            port: 80,
+            path: "",
+        });
+    }
+    let schemes = [("http://", Scheme::Http), ("https://", Scheme::Https), ("h2c://", Scheme::H2c)];
+    let known = schemes.iter().find_map(|(text, scheme)| Some((strip_scheme(url, text)?, *scheme)));
+    let Some((rest, scheme)) = known else {
+        return Err(if url.contains("://") { "unknown scheme" } else { "it has no scheme" });
     };
-    if rest.bytes().any(|b| b <= b' ' || b == 0x7f || b >= 0x80) {
-        return malformed("it has a space, a control character or a non-ASCII character");
+    if has_odd_bytes(rest) {
+        return Err("it has a space, a control character or a non-ASCII character");
     }
     if rest.contains(['?', '#']) {
-        return malformed("a query or fragment has no meaning here");
+        return Err("a query or fragment has no meaning here");
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if authority.contains('@') {
-        return malformed("user names have no meaning here");
+        return Err("user names have no meaning here");
     }
-    let (host, port) = match split_port(authority) {
-        Ok(parts) => parts,
-        Err(why) => return malformed(why),
+    let (host, port) = split_port(authority)?;
+    let port = port.map_or(Ok(scheme.default_port()), port_number)?;
+    let address = host_address(host)?;
+    Ok(ServerUrl { scheme, unix: None, host, address, port, path: path.trim_end_matches('/') })
+}
+
+/// Takes the address of a TCP server apart: `host:port` or `unix:/path`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_tcp(address: &str) -> Result<HostPort<'_>, ServerUrlError> {
+    let parsed = match strip_scheme(address, "unix:") {
+        Some(path) => {
+            unix_path(path).map(|path| HostPort { unix: Some(path), host: UNIX_HOST, address: None, port: 0 })
+        }
+        None => host_port(address),
     };
-    let port = match port {
-        None => 80,
-        Some(digits) => match digits.parse::<u16>() {
-            Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => port,
-            _ => return malformed("the port must be a number from 1 to 65535"),
-        },
-    };
+    parsed.map_err(|why| ServerUrlError {
+        text: shorten(address),
+        what: "the address of a TCP server",
+        why,
+        expected: "host:port or unix:/path",
+    })
+}
+
+/// Takes the address of a UDP server apart: `host:port`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_udp(address: &str) -> Result<HostPort<'_>, ServerUrlError> {
+    host_port(address).map_err(|why| ServerUrlError {
+        text: shorten(address),
+        what: "the address of a UDP server",
+        why,
+        expected: "host:port",
+    })
+}
+
+fn host_port(text: &str) -> Result<HostPort<'_>, &'static str> {
+    if text.len() > MAX_URL_BYTES {
+        return Err("it is too long");
+    }
+    if text.contains("://") {
+        return Err("there is no scheme here");
+    }
+    if has_odd_bytes(text) {
+        return Err("it has a space, a control character or a non-ASCII character");
+    }
+    let (host, port) = split_port(text)?;
+    let port = port_number(port.ok_or("it has no port")?)?;
+    Ok(HostPort { unix: None, host, address: host_address(host)?, port })
+}
+
+/// The path of a Unix socket, from `/path` or `///path`. Abstract names are not paths.
+fn unix_path(text: &str) -> Result<&str, &'static str> {
+    let path = text.strip_prefix("//").unwrap_or(text);
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err("it needs the absolute path of a socket");
+    }
+    if path.len() > MAX_UNIX_PATH_BYTES {
+        return Err("the path of a socket has at most 107 bytes");
+    }
+    if path.chars().any(char::is_control) {
+        return Err("it has a control character");
+    }
+    Ok(path)
+}
+
+fn has_odd_bytes(text: &str) -> bool {
+    text.bytes().any(|b| b <= b' ' || b == 0x7f || b >= 0x80)
+}
+
+fn port_number(digits: &str) -> Result<u16, &'static str> {
+    match digits.parse::<u16>() {
+        Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
+        _ => Err("the port must be a number from 1 to 65535"),
+    }
+}
+
+fn host_address(host: &str) -> Result<Option<IpAddr>, &'static str> {
     let address = host.parse::<IpAddr>().ok();
     if address.is_none() && !is_host_name(host) {
-        return malformed("the host is neither a name nor an address");
+        return Err("the host is neither a name nor an address");
     }
-    Ok(ServerUrl { host, address, port, path: path.trim_end_matches('/') })
+    Ok(address)
 }
 
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), &'static str> {
@@ -99,7 +230,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), &'static str> {
 }
 
 /// Letters, digits, `-`, `_` (Docker names have it) and `.`, at most 253 bytes, no empty label.
-fn is_host_name(host: &str) -> bool {
+pub(crate) fn is_host_name(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let label = |l: &str| {
         (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -132,10 +263,47 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_http_server() {
-        for url in ["https://a:1", "h2c://a:1", "unix:/run/x.sock", "unix:///run/x.sock"] {
-            assert!(matches!(parse(url), Err(ServerUrlError::Unsupported(_))), "{url}");
+    fn schemes_have_their_ports() {
+        for (text, scheme, port) in [
+            ("https://a", Scheme::Https, 443),
+            ("HTTPS://a:80", Scheme::Https, 80),
+            ("h2c://a", Scheme::H2c, 80),
+            ("http://a", Scheme::Http, 80),
+        ] {
+            let url = parse(text).unwrap();
+            assert_eq!((url.scheme, url.port, url.unix), (scheme, port, None), "{text}");
         }
+    }
+
+    #[test]
+    fn unix_sockets_have_a_path() {
+        for text in ["unix:/run/x.sock", "unix:///run/x.sock"] {
+            let url = parse(text).unwrap();
+            assert_eq!((url.unix, url.host, url.path), (Some("/run/x.sock"), "localhost", ""));
+            assert_eq!(parse_tcp(text).unwrap().unix, Some("/run/x.sock"));
+            assert!(parse_udp(text).is_err());
+        }
+        let long = format!("unix:/{}", "x".repeat(107));
+        for text in ["unix:", "unix:x", "unix://host/x", "unix:/run/", "unix:/a\u{0}b", "unix:@x", &long] {
+            assert!(parse(text).is_err() && parse_tcp(text).is_err(), "{text}");
+        }
+        assert!(parse(&long[..long.len() - 1]).is_ok());
+    }
+
+    #[test]
+    fn tcp_and_udp_servers_are_host_and_port() {
+        for (text, host, port) in [("db.internal:5432", "db.internal", 5432), ("[::1]:53", "::1", 53)] {
+            for found in [parse_tcp(text).unwrap(), parse_udp(text).unwrap()] {
+                assert_eq!((found.host, found.port, found.unix), (host, port, None));
+            }
+        }
+        for text in ["", "db", "db:", ":1", "db:0", "::1:53", "tcp://db:1", "a b:1", "db:1/x", "db:65536"] {
+            assert!(parse_tcp(text).is_err() && parse_udp(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_http_server() {
         for url in [
             "",
             "a:80",
@@ -158,7 +326,7 @@ mod tests {
             "ftp://a",
             "http://-\u{0}",
         ] {
-            assert!(matches!(parse(url), Err(ServerUrlError::Malformed(..))), "{url}");
+            assert!(parse(url).is_err(), "{url}");
         }
         assert!(parse(&format!("http://{}", "a".repeat(1 << 20))).is_err());
     }

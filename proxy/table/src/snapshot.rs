@@ -5,6 +5,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// TCP routers and services.
+pub mod tcp;
+/// Certificates and how TLS is spoken.
+pub mod tls;
+/// UDP routers and services.
+pub mod udp;
+
+use tcp::Tcp;
+use tls::{RouterTls, ServersTls, Tls};
+use udp::Udp;
+
 /// One complete routing configuration of one provider, or of all of them merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -16,6 +27,35 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// How connections to servers are made; `default` need not be listed.
     pub servers_transports: Vec<ServersTransport>,
+    /// Certificates, options, stores.
+    pub tls: Tls,
+    /// What is forwarded byte by byte.
+    pub tcp: Tcp,
+    /// What is forwarded datagram by datagram.
+    pub udp: Udp,
+}
+
+impl Snapshot {
+    /// Whether two differ in nothing but their version.
+    pub fn same_content(&self, other: &Snapshot) -> bool {
+        // All fields by name, so that a new one cannot be forgotten.
+        let Snapshot { version: _, routers, services, servers_transports, tls, tcp, udp } = self;
+        *routers == other.routers
+            && *services == other.services
+            && *servers_transports == other.servers_transports
+            && *tls == other.tls
+            && *tcp == other.tcp
+            && *udp == other.udp
+    }
+
+    /// Whether there is nothing that takes requests, connections or datagrams, and no TLS section.
+    pub fn is_empty(&self) -> bool {
+        self.routers.is_empty()
+            && self.services.is_empty()
+            && self.tls.is_empty()
+            && self.tcp.is_empty()
+            && self.udp.is_empty()
+    }
 }
 
 /// Rule, middlewares, service.
@@ -33,6 +73,8 @@ pub struct Router {
     pub middlewares: Vec<String>,
     /// Qualified name.
     pub service: String,
+    /// None: takes requests that come without TLS, and no others.
+    pub tls: Option<RouterTls>,
 }
 
 /// A named target of routers.
@@ -78,7 +120,7 @@ impl Default for LoadBalancer {
 /// One address of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
-    /// `http://host:port[/path]`.
+    /// `http://host:port[/path]`, `https://…`, `h2c://…` (HTTP/2 without TLS), or `unix:/path` of a stream socket.
     pub url: String,
     /// Share of the requests; 0 takes none.
     pub weight: u32,
@@ -102,9 +144,21 @@ impl Server {
     }
 }
 
-/// Active HTTP health check of every server of a service.
+/// How the servers of a service are asked whether they are well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum HealthMode {
+    /// A request of its own, answered with an expected status.
+    #[default]
+    Http,
+    /// `grpc.health.v1.Health/Check`, answered `SERVING`.
+    Grpc,
+}
+
+/// Active health check of every server of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
+    /// Default `http`.
+    pub mode: HealthMode,
     /// Path (and query) asked for.
     pub path: String,
     /// `http` or `https`; none means the server's.
@@ -132,6 +186,7 @@ pub struct HealthCheck {
 impl Default for HealthCheck {
     fn default() -> Self {
         HealthCheck {
+            mode: HealthMode::Http,
             path: String::new(),
             scheme: None,
             method: "GET".into(),
@@ -160,6 +215,15 @@ pub struct ServersTransport {
     pub response_header_timeout: Duration,
     /// `forwardingTimeouts.idleConnTimeout`, default 90 s; zero means none.
     pub idle_conn_timeout: Duration,
+    /// `disableHTTP2`: HTTP/1.1 to `https://` servers even if they offer HTTP/2.
+    pub disable_http2: bool,
+    /// `forwardingTimeouts.readIdleTimeout`: an HTTP/2 connection that is silent for this long is asked with a PING;
+    /// default zero: never.
+    pub read_idle_timeout: Duration,
+    /// `forwardingTimeouts.pingTimeout`: how long the answer to that PING may take. Default 15 s.
+    pub ping_timeout: Duration,
+    /// How TLS is spoken to `https://` servers.
+    pub tls: ServersTls,
 }
 
 impl Default for ServersTransport {
@@ -170,6 +234,10 @@ impl Default for ServersTransport {
             dial_timeout: Duration::from_secs(30),
             response_header_timeout: Duration::ZERO,
             idle_conn_timeout: Duration::from_secs(90),
+            disable_http2: false,
+            read_idle_timeout: Duration::ZERO,
+            ping_timeout: Duration::from_secs(15),
+            tls: ServersTls::default(),
         }
     }
 }

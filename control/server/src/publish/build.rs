@@ -70,6 +70,7 @@ pub fn build(world: &World) -> Candidate {
             priority: router.priority,
             middlewares: router.middlewares.iter().map(|m| qualify_reference(m)).collect(),
             service: qualified(router.service.as_str()),
+            tls: None,
         });
     }
     candidate.entry_points = entry_points.into_iter().map(str::to_owned).collect();

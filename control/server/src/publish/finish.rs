@@ -75,9 +75,10 @@ pub fn judge(router: &Router) -> Vec<String> {
             priority: router.priority,
             middlewares: router.middlewares.clone(),
             service: service.name.clone(),
+            tls: None,
         }],
         services: vec![service],
-        servers_transports: Vec::new(),
+        ..Snapshot::default()
     };
     let known =
         if router.entry_points.is_empty() { vec!["web".to_owned()] } else { router.entry_points.clone() };

@@ -31,8 +31,9 @@ pub fn explain(published: &Published, request: api::ExplainRequest) -> Result<ap
             published.entry_points.join(", ")
         ))
     })?;
+    let secure = request.url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
     let request = incoming(request)?;
-    Ok(outgoing(published, table.explain(entry_point, &request)))
+    Ok(outgoing(published, table.explain(entry_point, secure, &request)))
 }
 
 fn incoming(request: api::ExplainRequest) -> Result<OwnedRequest, OpError> {

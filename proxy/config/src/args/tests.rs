@@ -118,7 +118,7 @@ fn problems_name_the_flag_or_the_variable() {
         [
             "--entrypoints.web.address: address cannot be \"80\"; expected an address such as :80, 127.0.0.1:8080 or [::1]:8080",
             "--entrypoints.web.adress: unknown key \"adress\" in entryPoints.web; did you mean \"address\"?",
-            "--nonsense: unknown key \"nonsense\"; expected one of entryPoints, global, api, ping, metrics, core, tcpServersTransport, tracing, hostResolver, certificatesResolvers, experimental, spiffe, ocsp, providers, accessLog, log, serversTransport, pancake",
+            "--nonsense: unknown key \"nonsense\"; expected one of entryPoints, global, api, ping, metrics, core, tracing, hostResolver, experimental, spiffe, ocsp, certificatesResolvers, providers, accessLog, log, serversTransport, tcpServersTransport, pancake",
             "--pancake.engine: engine cannot be \"rign\"; expected one of auto, ring, epoll; did you mean \"ring\"?",
             "TRAEFIK_API_INSECURE: insecure cannot be \"maybe\"; expected true or false",
         ]

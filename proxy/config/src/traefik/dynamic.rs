@@ -1,20 +1,24 @@
 //! Routers, services and transports: Traefik's dynamic configuration in files.
 //!
 //! All files of a provider are read as one. A problem with an object leaves out that object (and what needs it);
-//! a syntax error, or a key that is unknown at the top, spoils all: the caller then keeps what it has. Rules, URLs
-//! and references to other providers are not judged here: `pancake_table::check` does, and
+//! a syntax error, a key that is unknown at the top, or a problem with the TLS options `default` (every router over
+//! TLS would be less safe without them) spoils all: the caller then keeps what it has. Rules, URLs, certificates and
+//! references to other providers are not judged here: `pancake_table::check` does, and
 //! `super::source_map` finds the places for it.
 
 use std::collections::BTreeMap;
 
+use pancake_table::snapshot::tcp::{TcpRouter, TcpServersTransport, TcpService};
+use pancake_table::snapshot::tls::{Certificate, Store, TlsOptions};
+use pancake_table::snapshot::udp::{UdpRouter, UdpService};
 use pancake_table::snapshot::{Router, ServersTransport, Service, Snapshot};
 
 use super::source_map::SourceMap;
-use crate::decode::{Fields, Sink};
+use crate::decode::{Fields, Sink, join};
 use crate::problem::{Problem, Scope, Span};
 use crate::tree::{self, File, Node, quote};
 
-/// `http.middlewares`: known by name, not built.
+/// Middlewares: known by name, not built.
 mod middlewares;
 /// What an object names must be there.
 mod references;
@@ -22,10 +26,16 @@ mod references;
 mod routers;
 /// `http.services`.
 mod services;
-/// `http.serversTransports`.
+/// `tcp`.
+mod tcp;
+/// `tls`.
+mod tls;
+/// `http.serversTransports` and `tcp.serversTransports`.
 mod transports;
+/// `udp`.
+mod udp;
 
-pub(crate) use transports::transport;
+pub(crate) use transports::{tcp_transport, transport};
 
 /// What files say.
 #[derive(Debug, Default)]
@@ -97,6 +107,15 @@ struct Objects {
     services: Kind<Service>,
     transports: Kind<ServersTransport>,
     middlewares: Kind<middlewares::Middleware>,
+    tcp_routers: Kind<TcpRouter>,
+    tcp_services: Kind<TcpService>,
+    tcp_transports: Kind<TcpServersTransport>,
+    tcp_middlewares: Kind<middlewares::Middleware>,
+    udp_routers: Kind<UdpRouter>,
+    udp_services: Kind<UdpService>,
+    certificates: Vec<Object<Certificate>>,
+    tls_options: Kind<TlsOptions>,
+    tls_stores: Kind<Store>,
 }
 
 type Kind<T> = BTreeMap<String, Object<T>>;
@@ -111,24 +130,35 @@ struct Object<T> {
 
 impl Objects {
     fn into_snapshots(self) -> (Snapshot, Snapshot) {
-        let (mut good, mut left_out) = (Snapshot::default(), Snapshot::default());
-        for object in self.routers.into_values() {
-            if object.sound { &mut good } else { &mut left_out }.routers.push(object.value);
-        }
-        for object in self.services.into_values() {
-            if object.sound { &mut good } else { &mut left_out }.services.push(object.value);
-        }
-        for object in self.transports.into_values() {
-            if object.sound { &mut good } else { &mut left_out }.servers_transports.push(object.value);
-        }
-        (good, left_out)
+        let (mut good, mut bad) = (Snapshot::default(), Snapshot::default());
+        part(self.routers.into_values(), &mut good.routers, &mut bad.routers);
+        part(self.services.into_values(), &mut good.services, &mut bad.services);
+        part(self.transports.into_values(), &mut good.servers_transports, &mut bad.servers_transports);
+        part(self.tcp_routers.into_values(), &mut good.tcp.routers, &mut bad.tcp.routers);
+        part(self.tcp_services.into_values(), &mut good.tcp.services, &mut bad.tcp.services);
+        let (good_tcp, bad_tcp) = (&mut good.tcp, &mut bad.tcp);
+        part(
+            self.tcp_transports.into_values(),
+            &mut good_tcp.servers_transports,
+            &mut bad_tcp.servers_transports,
+        );
+        part(self.udp_routers.into_values(), &mut good.udp.routers, &mut bad.udp.routers);
+        part(self.udp_services.into_values(), &mut good.udp.services, &mut bad.udp.services);
+        part(self.certificates, &mut good.tls.certificates, &mut bad.tls.certificates);
+        part(self.tls_options.into_values(), &mut good.tls.options, &mut bad.tls.options);
+        part(self.tls_stores.into_values(), &mut good.tls.stores, &mut bad.tls.stores);
+        (good, bad)
+    }
+}
+
+/// What is sound to `good`, the rest to `bad`.
+fn part<T>(objects: impl IntoIterator<Item = Object<T>>, good: &mut Vec<T>, bad: &mut Vec<T>) {
+    for object in objects {
+        if object.sound { &mut *good } else { &mut *bad }.push(object.value);
     }
 }
 
 fn document(root: &Fields<'_, '_>, objects: &mut Objects) {
-    for section in ["tcp", "udp", "tls"] {
-        root.sink().scoped(Scope::Object(format!("section {section}")), || root.not_supported(&[section]));
-    }
     root.section("http", |http| {
         collect(http, "serversTransports", "serversTransport", &mut objects.transports, transports::read);
         collect(http, "services", "service", &mut objects.services, services::read);
@@ -136,21 +166,46 @@ fn document(root: &Fields<'_, '_>, objects: &mut Objects) {
         collect(http, "routers", "router", &mut objects.routers, routers::read);
         http.sink().scoped(Scope::Object("section http.models".into()), || http.not_supported(&["models"]));
     });
+    root.section("tcp", |tcp| {
+        let transports = &mut objects.tcp_transports;
+        collect(tcp, "serversTransports", "tcp serversTransport", transports, transports::read_tcp);
+        collect(tcp, "services", "tcp service", &mut objects.tcp_services, tcp::service);
+        collect(tcp, "middlewares", "tcp middleware", &mut objects.tcp_middlewares, middlewares::read_tcp);
+        collect(tcp, "routers", "tcp router", &mut objects.tcp_routers, tcp::router);
+    });
+    root.section("udp", |udp| {
+        collect(udp, "services", "udp service", &mut objects.udp_services, udp::service);
+        collect(udp, "routers", "udp router", &mut objects.udp_routers, udp::router);
+    });
+    root.section("tls", |section| {
+        tls::certificates(section, &mut objects.certificates);
+        collect(section, "options", "tls options", &mut objects.tls_options, tls::options);
+        collect(section, "stores", "tls store", &mut objects.tls_stores, tls::store);
+    });
 }
+
+/// TLS options and stores of this name are the same for all providers; it is not qualified.
+const DEFAULT: &str = "default";
 
 /// Reads the objects under `key`; two of one name are left out both, unless they are equal.
 fn collect<'n, T: PartialEq>(
-    http: &Fields<'n, '_>,
+    section: &Fields<'n, '_>,
     key: &'static str,
     kind: &str,
     objects: &mut Kind<T>,
     read: impl Fn(String, &Fields<'n, '_>) -> T,
 ) {
-    for entry in http.names(key) {
-        let sink = http.sink();
-        let name = format!("{}@{PROVIDER}", entry.key);
-        let path = format!("http.{key}.{}", entry.key);
-        let scope = Scope::Object(format!("{kind} {name}"));
+    for entry in section.names(key) {
+        let sink = section.sink();
+        let name = match kind {
+            "tls options" | "tls store" => qualified_options(&entry.key),
+            _ => format!("{}@{PROVIDER}", entry.key),
+        };
+        let path = join(&join(section.path(), key), &entry.key);
+        let scope = match kind {
+            "tls options" if name == DEFAULT => Scope::Input,
+            _ => Scope::Object(format!("{kind} {name}")),
+        };
         let (value, sound) = sink.scoped(scope.clone(), || {
             if entry.key.is_empty() || entry.key.contains('@') {
                 let message = format!("{} is no name for a {kind}", quote(&entry.key));
@@ -178,6 +233,11 @@ fn collect<'n, T: PartialEq>(
 /// `name` with the provider of files, unless it names one.
 fn qualified(name: &str) -> String {
     if name.contains('@') { name.to_string() } else { format!("{name}@{PROVIDER}") }
+}
+
+/// As [`qualified`], but for the name that all providers share.
+fn qualified_options(name: &str) -> String {
+    if name == DEFAULT { name.to_string() } else { qualified(name) }
 }
 
 #[cfg(test)]

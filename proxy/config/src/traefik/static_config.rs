@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pancake_table::snapshot::ServersTransport;
+use pancake_table::snapshot::tcp::TcpServersTransport;
 
 use crate::decode::{Fields, Sink};
 use crate::problem::{Problem, Scope, Span};
@@ -16,14 +17,27 @@ use crate::tree::{self, File, Node};
 
 /// Listeners and how clients are talked to.
 mod entry_points;
+/// Limits of an edge.
+mod limits;
 /// API, ping, metrics and logs.
 mod observe;
+/// What an entry point speaks: PROXY, HTTP/2, HTTP/3, TLS for its routers.
+mod protocols;
 /// Where dynamic configuration comes from.
 mod providers;
+/// Where certificates are ordered.
+mod resolvers;
+/// The `http.tls` of entry points, applied to routers.
+mod router_tls;
 
 pub use entry_points::{EncodedCharacters, EntryPoint, ForwardedHeaders, Listen, UnderscoreHeaders};
+pub use limits::{ConnectionLimits, Limits};
 pub use observe::{AccessLog, AccessLogFormat, Api, Log, LogFormat, LogLevel, Ping, Prometheus};
+pub use protocols::{Http2, Http3, Protocol, ProxyProtocol};
 pub use providers::{FileProvider, FileSource, PancakeProvider, Providers};
+pub use resolvers::{
+    CertificatesResolver, DnsChallenge, DnsProvider, ExternalAccount, HttpChallenge, KeyType, TlsChallenge,
+};
 
 /// The entry point that API, ping and metrics use unless they name another.
 pub const INTERNAL_ENTRY_POINT: &str = "traefik";
@@ -50,6 +64,10 @@ pub struct Settings {
     pub log: Log,
     /// `serversTransport`: what services without a transport of their own use. Its name is `default`.
     pub servers_transport: ServersTransport,
+    /// `tcpServersTransport`: the same for TCP services.
+    pub tcp_servers_transport: TcpServersTransport,
+    /// `certificatesResolvers`, by name.
+    pub certificates_resolvers: Vec<CertificatesResolver>,
     /// `pancake`: what Traefik has no key for.
     pub pancake: Pancake,
     /// Settings that were accepted and have no effect.
@@ -57,15 +75,22 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The entry points of routers that name none: the ones with `asDefault`; without any, all but
-    /// [`INTERNAL_ENTRY_POINT`].
+    /// The entry points of HTTP and TCP routers that name none: the ones with `asDefault`; without any, all but
+    /// [`INTERNAL_ENTRY_POINT`]; never those for UDP.
     pub fn default_entry_points(&self) -> Vec<&str> {
         let marked = self.entry_points.iter().any(|entry_point| entry_point.as_default);
         let serves = |entry_point: &&EntryPoint| match marked {
+            _ if entry_point.protocol == Protocol::Udp => false,
             true => entry_point.as_default,
             false => entry_point.name != INTERNAL_ENTRY_POINT,
         };
         self.entry_points.iter().filter(serves).map(|entry_point| entry_point.name.as_str()).collect()
+    }
+
+    /// The entry points for UDP, which are those of UDP routers that name none.
+    pub fn udp_entry_points(&self) -> Vec<&str> {
+        let udp = self.entry_points.iter().filter(|entry_point| entry_point.protocol == Protocol::Udp);
+        udp.map(|entry_point| entry_point.name.as_str()).collect()
     }
 }
 
@@ -78,6 +103,8 @@ pub struct Pancake {
     pub engine: Engine,
     /// `stateDir`: where the last good snapshot is kept; none keeps nothing on disk.
     pub state_dir: Option<PathBuf>,
+    /// `limits`.
+    pub limits: Limits,
 }
 
 /// How workers talk to the kernel.
@@ -157,17 +184,12 @@ fn settings(root: &Fields<'_, '_>) -> Settings {
             core.sink().push(Problem::not_supported(node.span.clone(), what).expected("v3"));
         }
     });
-    root.not_supported(&[
-        "tcpServersTransport",
-        "tracing",
-        "hostResolver",
-        "certificatesResolvers",
-        "experimental",
-        "spiffe",
-        "ocsp",
-    ]);
+    root.not_supported(&["tracing", "hostResolver", "experimental", "spiffe", "ocsp"]);
+    let certificates_resolvers = resolvers::read(root, &entry_points);
+    known_resolvers(root, &entry_points, &certificates_resolvers);
     Settings {
         entry_points,
+        certificates_resolvers,
         providers: providers::read(root),
         api,
         ping,
@@ -175,6 +197,11 @@ fn settings(root: &Fields<'_, '_>) -> Settings {
         access_log: root.section("accessLog", observe::access_log),
         log: root.section("log", observe::log).unwrap_or_default(),
         servers_transport: root.section("serversTransport", servers_transport).unwrap_or_default(),
+        tcp_servers_transport: root
+            .section("tcpServersTransport", |section| {
+                super::dynamic::tcp_transport(section, "default".into(), "")
+            })
+            .unwrap_or_default(),
         pancake: root.section("pancake", pancake).unwrap_or_default(),
         notes: Vec::new(),
     }
@@ -187,21 +214,52 @@ fn global(global: &Fields<'_, '_>) -> bool {
     global.boolean("notAppendXForwardedFor").unwrap_or_default()
 }
 
-/// Reports that `section` names an entry point that is not there.
+/// Reports that `section` names an entry point that is not there, or that is for UDP.
 fn known_entry_point(root: &Fields<'_, '_>, section: &'static str, named: Option<&str>, all: &[EntryPoint]) {
     let (Some(named), Some(node)) = (named, root.get(section)) else { return };
-    let names = || all.iter().map(|entry_point| entry_point.name.as_str());
+    let tcp = || all.iter().filter(|entry_point| entry_point.protocol == Protocol::Tcp);
+    let names = || tcp().map(|entry_point| entry_point.name.as_str());
     if !names().any(|name| name == named) {
-        let message = format!("{section} uses the entry point {}, which is not there", tree::quote(named));
-        let expected = format!("one of {}", names().collect::<Vec<_>>().join(", "));
+        let why = match all.iter().any(|entry_point| entry_point.name == named) {
+            true => "is for UDP",
+            false => "is not there",
+        };
+        let message = format!("{section} uses the entry point {}, which {why}", tree::quote(named));
+        let expected = match names().next() {
+            Some(_) => format!("one of {}", names().collect::<Vec<_>>().join(", ")),
+            None => "one with an address for TCP".to_string(),
+        };
         let suggestion = crate::suggest::nearest(named, names()).map(tree::quote);
         root.sink().push(Problem::new(node.span.clone(), message).expected(expected).suggest(suggestion));
     }
 }
 
+/// Reports entry points whose `http.tls` names a resolver that is not there.
+fn known_resolvers(root: &Fields<'_, '_>, entry_points: &[EntryPoint], all: &[CertificatesResolver]) {
+    for entry_point in entry_points {
+        let Some(named) = entry_point.tls.as_ref().and_then(|tls| tls.cert_resolver.as_ref()) else {
+            continue;
+        };
+        let names = || all.iter().map(|resolver| resolver.name.as_str());
+        let resolvers = root.get("certificatesResolvers");
+        if resolvers.is_some_and(|node| super::source_map::child(node, named).is_some()) {
+            continue;
+        }
+        let entry = root.names("entryPoints").iter().find(|entry| entry.key == entry_point.name);
+        let node = entry.and_then(|entry| {
+            ["http", "tls", "certResolver"]
+                .iter()
+                .try_fold(&entry.value, |at, step| super::source_map::child(at, step).map(|(_, value)| value))
+        });
+        let span = node.map_or_else(|| root.span().clone(), |node| node.span.clone());
+        let message = format!("the certificate resolver {} does not exist", tree::quote(named));
+        let suggestion = crate::suggest::nearest(named, names()).map(tree::quote);
+        root.sink().push(Problem::new(span, message).suggest(suggestion));
+    }
+}
+
 fn servers_transport(section: &Fields<'_, '_>) -> ServersTransport {
-    section.not_supported(&["insecureSkipVerify", "rootCAs", "spiffe"]);
-    super::dynamic::transport(section, "default".into())
+    super::dynamic::transport(section, "default".into(), "")
 }
 
 fn pancake(pancake: &Fields<'_, '_>) -> Pancake {
@@ -210,6 +268,7 @@ fn pancake(pancake: &Fields<'_, '_>) -> Pancake {
     Pancake {
         workers: pancake.number("workers", &expected, |n| (1..=MAX_WORKERS).contains(n)),
         engine: pancake.word("engine", &engines).unwrap_or_default(),
+        limits: pancake.section("limits", limits::limits).unwrap_or_default(),
         state_dir: pancake.string("stateDir").filter(|dir| !dir.is_empty()).map(PathBuf::from),
     }
 }

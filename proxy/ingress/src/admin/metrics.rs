@@ -133,10 +133,20 @@ fn own(context: &Context, families: &mut Families) {
     let one = [("version", env!("CARGO_PKG_VERSION")), ("engine", context.engine.name)];
     families.gauge("pancake_build_info", "Version and engine; always 1.", &one, 1.0);
     families.gauge("pancake_workers", "Worker threads.", &[], context.meters.workers() as f64);
-    let cells: [(&str, &str, CellOf); 3] = [
+    let cells: [(&str, &str, CellOf); 9] = [
         ("pancake_accepted_total", "Client connections accepted.", |worker| &worker.accepted),
         ("pancake_accept_failures_total", "Accepts that failed.", |worker| &worker.accept_failures),
         ("pancake_retries_total", "Exchanges sent again on a fresh connection.", |worker| &worker.retries),
+        ("pancake_tls_handshakes_total", "TLS handshakes completed.", |worker| &worker.tls_handshakes),
+        ("pancake_tls_resumed_total", "Those that resumed a session.", |worker| &worker.tls_resumed),
+        ("pancake_tls_failures_total", "TLS handshakes that failed.", |worker| &worker.tls_failures),
+        ("pancake_proxy_header_failures_total", "Malformed PROXY headers.", |worker| {
+            &worker.proxy_header_failures
+        }),
+        ("pancake_tcp_connect_failures_total", "TCP servers not reached.", |worker| {
+            &worker.tcp_connect_failures
+        }),
+        ("pancake_tcp_unserved_total", "TCP connections without a server.", |worker| &worker.tcp_unserved),
     ];
     for (name, help, cell) in cells {
         families.counter(name, help, &[], context.meters.sum(cell) as f64);

@@ -104,9 +104,15 @@ fn limits_shown() -> Value {
 pub(super) fn explain(asked: &Asked, context: &Context) -> Answer {
     let answer = entry_point(asked, context).and_then(|(id, sanitizes)| {
         let request = request(asked, sanitizes)?;
-        Ok(Answer::json(&context.view.load_full().table.explain(id, &request)))
+        let secure = asked.value("url").is_some_and(is_https);
+        Ok(Answer::json(&context.view.load_full().table.explain(id, secure, &request)))
     });
     answer.unwrap_or_else(Answer::bad_request)
+}
+
+/// Whether a request to this URL comes over TLS.
+fn is_https(url: &str) -> bool {
+    url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
 }
 
 /// The number of the entry point that is asked for, and whether it sanitizes paths.

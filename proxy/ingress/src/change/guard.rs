@@ -20,7 +20,7 @@ pub(super) fn check(provider: Provider, had: &Snapshot, update: &Update) -> Resu
     let new = &update.snapshot;
     match provider {
         Provider::File => {
-            if is_empty(new) && !is_empty(had) {
+            if new.is_empty() && !had.is_empty() {
                 return Err(
                     "no router and no service is left; the last good configuration goes on serving".into()
                 );
@@ -29,9 +29,10 @@ pub(super) fn check(provider: Provider, had: &Snapshot, update: &Update) -> Resu
         Provider::Pancake => {
             let diff = diff(had, new);
             if diff.collapses() {
-                let kinds =
-                    [("routers", &diff.routers), ("services", &diff.services), ("servers", &diff.servers)];
-                let counts = kinds.map(|(kind, c)| format!("{} {kind} instead of {}", c.after, c.before));
+                // Those that are not used at all say nothing.
+                let kinds = diff.guarded().into_iter().filter(|(_, changes)| changes.before > 0);
+                let counts: Vec<String> =
+                    kinds.map(|(kind, c)| format!("{} {kind} instead of {}", c.after, c.before)).collect();
                 return Err(format!(
                     "the snapshot collapses: {}; expected allow_empty if that is meant",
                     counts.join(", ")
@@ -42,14 +43,26 @@ pub(super) fn check(provider: Provider, had: &Snapshot, update: &Update) -> Resu
     Ok(())
 }
 
-fn is_empty(snapshot: &Snapshot) -> bool {
-    snapshot.routers.is_empty() && snapshot.services.is_empty()
-}
-
 /// The objects of a snapshot as problems name them.
 pub(super) fn objects(snapshot: &Snapshot) -> HashSet<String> {
-    let routers = snapshot.routers.iter().map(|router| format!("router {}", router.name));
-    let services = snapshot.services.iter().map(|service| format!("service {}", service.name));
-    let transports = snapshot.servers_transports.iter().map(|one| format!("serversTransport {}", one.name));
-    routers.chain(services).chain(transports).collect()
+    fn named<'a, T>(
+        kind: &'static str,
+        objects: &'a [T],
+        name: fn(&T) -> &str,
+    ) -> impl Iterator<Item = String> + 'a {
+        objects.iter().map(move |one| format!("{kind} {}", name(one)))
+    }
+    let Snapshot { version: _, routers, services, servers_transports, tls, tcp, udp } = snapshot;
+    named("router", routers, |one| &one.name)
+        .chain(named("service", services, |one| &one.name))
+        .chain(named("serversTransport", servers_transports, |one| &one.name))
+        .chain(named("tls certificate", &tls.certificates, |one| &one.name))
+        .chain(named("tls options", &tls.options, |one| &one.name))
+        .chain(named("tls store", &tls.stores, |one| &one.name))
+        .chain(named("tcp router", &tcp.routers, |one| &one.name))
+        .chain(named("tcp service", &tcp.services, |one| &one.name))
+        .chain(named("tcp serversTransport", &tcp.servers_transports, |one| &one.name))
+        .chain(named("udp router", &udp.routers, |one| &one.name))
+        .chain(named("udp service", &udp.services, |one| &one.name))
+        .collect()
 }

@@ -13,7 +13,7 @@ pub(crate) fn empty_table() -> Table {
 }
 
 pub(crate) fn owner() -> Owner {
-    Owner::new(entry_points(), ServersTransport::default())
+    Owner::new(entry_points(), ServersTransport::default(), Secure::new().unwrap())
 }
 
 /// Routers `r0` to `rN`, each with a service of its own, of this provider.
@@ -38,7 +38,7 @@ pub(crate) fn snapshot(provider: Provider, objects: usize) -> Snapshot {
                 }),
             })
             .collect(),
-        servers_transports: vec![],
+        ..Snapshot::default()
     }
 }
 

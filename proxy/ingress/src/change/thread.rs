@@ -4,6 +4,7 @@ use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 
+use pancake_table::snapshot::tls::Certificate;
 use tokio::sync::oneshot;
 
 use super::{Outcome, Owner, Problem, Provider, Update};
@@ -51,6 +52,11 @@ impl Handle {
     /// A provider could not be read at all.
     pub async fn fail(&self, provider: Provider, problems: Vec<Problem>) -> Outcome {
         self.ask(provider, move |owner| owner.fail(provider, problems)).await
+    }
+
+    /// Takes over the certificates that were ordered from a CA.
+    pub async fn take_ordered(&self, certificates: Vec<Certificate>) {
+        self.run(move |owner| owner.take_ordered(certificates)).await;
     }
 
     /// Does what takes long, such as reading a large configuration, on the table thread. None if that is gone.

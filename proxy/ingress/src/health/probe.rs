@@ -8,7 +8,7 @@ use http::{Method, Request, Response, Uri};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
-use pancake_table::compiled::Server;
+use pancake_table::compiled::{Scheme, Server};
 use pancake_table::snapshot::HealthCheck;
 use thiserror::Error;
 use tokio::net::TcpStream;
@@ -32,6 +32,9 @@ pub(super) enum Down {
     /// Its name has no address yet.
     #[error("the name {0} is not resolved")]
     Unresolved(String),
+    /// It is spoken to in a way that checks do not know.
+    #[error("health checks over TLS, HTTP/2 without TLS and Unix sockets are not built yet")]
+    NotBuilt,
     /// It could not be connected to.
     #[error("connecting to {0}: {1}")]
     Connect(SocketAddr, io::Error),
@@ -60,6 +63,9 @@ pub(super) async fn probe(server: &Server, check: &HealthCheck) -> Result<(), Do
 
 /// The status of the last answer.
 async fn ask(server: &Server, check: &HealthCheck) -> Result<u16, Down> {
+    if server.scheme != Scheme::Http || server.unix.is_some() || check.scheme.as_deref() == Some("https") {
+        return Err(Down::NotBuilt);
+    }
     let unresolved = || Down::Unresolved(server.host.to_string());
     let mut address = server.live.address.load().as_deref().copied().ok_or_else(unresolved)?;
     let mut authority = server.authority.to_string();

@@ -5,7 +5,7 @@
 //! where inotify misses some of them or loses its watch. A file that is being written is waited for a moment. Names
 //! that start with `..` are passed over: Kubernetes keeps copies of mounted files there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -28,9 +28,16 @@ const SETTLE_TRIES: usize = 4;
 /// Looking may take at most one part in this many of the time.
 const SCAN_SHARE: u32 = 50;
 
+/// The files that a configuration names.
+mod pems;
+
 /// The files of a source and what `stat` says about them; or why they cannot be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen(Result<BTreeMap<PathBuf, Stamp>, String>);
+pub struct Seen {
+    files: Result<BTreeMap<PathBuf, Stamp>, String>,
+    /// Files that the configuration names; none for one that is not there.
+    named: BTreeMap<PathBuf, Option<Stamp>>,
+}
 
 /// What tells one state of a file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +63,7 @@ impl Stamp {
 
 impl Seen {
     /// Looks at the source; blocks on the file system.
-    pub fn look(source: &FileSource) -> Seen {
+    pub fn look(source: &FileSource, named: &BTreeSet<PathBuf>) -> Seen {
         let mut files = BTreeMap::new();
         let found = match source {
             FileSource::Filename(path) => stamp(path).map(|stamp| {
@@ -64,7 +71,11 @@ impl Seen {
             }),
             FileSource::Directory(path) => walk(path, 0, &mut 0, &mut files),
         };
-        Seen(found.map(|()| files))
+        let of = |path: &PathBuf| std::fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
+        Seen {
+            files: found.map(|()| files),
+            named: named.iter().map(|path| (path.clone(), of(path))).collect(),
+        }
     }
 }
 
@@ -129,7 +140,7 @@ fn walk(
 /// Why there is nothing to take over.
 pub fn read(seen: &Seen) -> Result<Update, Vec<Problem>> {
     let failed = |reason: String| vec![Problem::of_provider(Provider::File, reason)];
-    let files = seen.0.as_ref().map_err(|reason| failed(reason.clone()))?;
+    let files = seen.files.as_ref().map_err(|reason| failed(reason.clone()))?;
     let bytes: u64 = files.values().map(|stamp| stamp.size).sum();
     if bytes > MAX_FILE_BYTES {
         return Err(failed(format!("the files have {bytes} bytes, at most {MAX_FILE_BYTES} are allowed")));
@@ -158,19 +169,28 @@ pub fn read(seen: &Seen) -> Result<Update, Vec<Problem>> {
     let files = texts.iter().map(|(name, text, format)| File { name, text, format: *format });
     let loaded = dynamic::read(&files.collect::<Vec<_>>());
     let usable = loaded.is_usable();
-    let update = Update::from_files(loaded);
-    if usable { Ok(update) } else { Err(update.problems) }
+    let mut update = Update::from_files(loaded);
+    if !usable {
+        return Err(update.problems);
+    }
+    update.files = pems::read(&mut update.snapshot, &mut update.problems);
+    Ok(update)
 }
 
 /// Follows the source for as long as the service thread runs. The first change is taken over at once, what follows
 /// within `throttle` together.
-pub async fn watch(provider: FileProvider, throttle: Duration, mut seen: Seen, changes: Handle) {
+pub async fn watch(
+    provider: FileProvider,
+    throttle: Duration,
+    (mut seen, mut named): (Seen, BTreeSet<PathBuf>),
+    changes: Handle,
+) {
     let mut taken: Option<Instant> = None;
     let mut period = FILE_POLL_PERIOD;
     loop {
         tokio::time::sleep(period).await;
         let started = Instant::now();
-        let Some(newer) = look_off_thread(&provider.source).await else { return };
+        let Some(newer) = look_off_thread(&provider.source, &named).await else { return };
         period = FILE_POLL_PERIOD.max(started.elapsed() * SCAN_SHARE);
         if newer == seen {
             continue;
@@ -178,13 +198,21 @@ pub async fn watch(provider: FileProvider, throttle: Duration, mut seen: Seen, c
         if let Some(pause) = taken.and_then(|at| throttle.checked_sub(at.elapsed())) {
             tokio::time::sleep(pause).await;
         }
-        let Some(settled) = settle(&provider.source, newer).await else { return };
+        let Some(settled) = settle(&provider.source, &named, newer).await else { return };
         let of = settled.clone();
         let Some(result) = changes.prepare(move || read(&of)).await else { return };
         seen = settled;
         taken = Some(Instant::now());
         let outcome = match result {
-            Ok(update) => changes.submit(Provider::File, update).await,
+            Ok(update) => {
+                if named != update.files {
+                    named.clone_from(&update.files);
+                    let Some(with_named) = look_off_thread(&provider.source, &named).await else { return };
+                    // What changed since it was read is seen the next time.
+                    seen = Seen { named: with_named.named, ..seen };
+                }
+                changes.submit(Provider::File, update).await
+            }
             Err(problems) => changes.fail(Provider::File, problems).await,
         };
         match outcome {
@@ -198,16 +226,16 @@ pub async fn watch(provider: FileProvider, throttle: Duration, mut seen: Seen, c
 }
 
 /// None if the runtime is going down.
-async fn look_off_thread(source: &FileSource) -> Option<Seen> {
-    let source = source.clone();
-    tokio::task::spawn_blocking(move || Seen::look(&source)).await.ok()
+async fn look_off_thread(source: &FileSource, named: &BTreeSet<PathBuf>) -> Option<Seen> {
+    let (source, named) = (source.clone(), named.clone());
+    tokio::task::spawn_blocking(move || Seen::look(&source, &named)).await.ok()
 }
 
 /// Waits while files still change.
-async fn settle(source: &FileSource, mut seen: Seen) -> Option<Seen> {
+async fn settle(source: &FileSource, named: &BTreeSet<PathBuf>, mut seen: Seen) -> Option<Seen> {
     for _ in 0..SETTLE_TRIES {
         tokio::time::sleep(SETTLE_TIME).await;
-        let again = look_off_thread(source).await?;
+        let again = look_off_thread(source, named).await?;
         if again == seen {
             break;
         }
@@ -232,8 +260,8 @@ mod tests {
         fs::write(dir.path().join("..data/one.yml"), ONE).unwrap();
         fs::write(dir.path().join("two.toml"), "").unwrap();
         fs::write(dir.path().join("note.txt"), "not: [yaml").unwrap();
-        let seen = Seen::look(&FileSource::Directory(dir.path().into()));
-        assert_eq!(seen.0.as_ref().unwrap().len(), 2);
+        let seen = Seen::look(&FileSource::Directory(dir.path().into()), &BTreeSet::new());
+        assert_eq!(seen.files.as_ref().unwrap().len(), 2);
         let update = read(&seen).unwrap();
         assert_eq!(update.snapshot.services[0].name, "s@file");
     }
@@ -243,10 +271,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("d.yml");
         let source = FileSource::Filename(path.clone());
-        let gone = read(&Seen::look(&source)).unwrap_err();
+        let gone = read(&Seen::look(&source, &BTreeSet::new())).unwrap_err();
         assert!(gone[0].message.contains("d.yml: No such file"), "{gone:?}");
         fs::write(&path, b"a: 1\n\xff").unwrap();
-        let binary = read(&Seen::look(&source)).unwrap_err();
+        let binary = read(&Seen::look(&source, &BTreeSet::new())).unwrap_err();
         assert!(binary[0].message.contains("d.yml:2:1: is not UTF-8"), "{binary:?}");
     }
 
@@ -256,10 +284,10 @@ mod tests {
         let path = dir.path().join("d.yml");
         let source = FileSource::Filename(path.clone());
         fs::write(&path, "a: 1").unwrap();
-        let before = Seen::look(&source);
+        let before = Seen::look(&source, &BTreeSet::new());
         fs::write(dir.path().join("new"), "a: 2").unwrap();
         fs::rename(dir.path().join("new"), &path).unwrap();
-        assert_ne!(before, Seen::look(&source));
+        assert_ne!(before, Seen::look(&source, &BTreeSet::new()));
     }
 
     #[test]
@@ -272,9 +300,9 @@ mod tests {
         let link = dir.path().join("current");
         std::os::unix::fs::symlink("v1", &link).unwrap();
         let source = FileSource::Filename(link.join("d.yml"));
-        let before = Seen::look(&source);
+        let before = Seen::look(&source, &BTreeSet::new());
         std::os::unix::fs::symlink("v2", dir.path().join("next")).unwrap();
         fs::rename(dir.path().join("next"), &link).unwrap();
-        assert_ne!(before, Seen::look(&source));
+        assert_ne!(before, Seen::look(&source, &BTreeSet::new()));
     }
 }

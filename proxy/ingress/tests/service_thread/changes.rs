@@ -79,7 +79,7 @@ fn saved_snapshot() -> Snapshot {
             ..Router::default()
         }],
         services: vec![Service { name: "s@pancake".into(), kind }],
-        servers_transports: vec![],
+        ..Snapshot::default()
     }
 }
 

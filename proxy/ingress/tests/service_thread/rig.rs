@@ -45,7 +45,7 @@ impl Rig {
         let entry_points =
             "entryPoints:\n  web: {address: '127.0.0.1:0'}\n  traefik: {address: '127.0.0.1:0'}\n";
         let settings = Arc::new(settings(&format!("{entry_points}{more}")));
-        let first = service::load_first(&settings);
+        let first = service::load_first(&settings).unwrap();
         let admin = service::listen_admin(&settings).unwrap();
         let (opened, receiver) = unbounded_channel();
         let (life, lives) = watch::channel(Life::Serve);

@@ -17,12 +17,13 @@ use super::pump::{Inbound, Pump, PumpError};
 use super::request::Job;
 use super::response::{Answered, Broken, Context, Progress, Request, answer, client_reason};
 use crate::record::{Failure, Phase};
+use crate::stream::Conn;
 use crate::upstream::{Chosen, Connection};
 use crate::worker::Worker;
 
 /// Where an attempt goes.
 pub(crate) struct Target<'a, E: Engine> {
-    pub(crate) connection: &'a Connection<E::Stream>,
+    pub(crate) connection: &'a Connection<Conn<E>>,
     pub(crate) chosen: &'a Chosen<E>,
     /// The request's head.
     pub(crate) head: OutBuf,
@@ -41,7 +42,7 @@ pub(crate) enum Ended {
 /// Makes the attempt.
 pub(crate) async fn run<E: Engine>(
     worker: &Rc<Worker<E>>,
-    client: &mut Client<E::Stream>,
+    client: &mut Client<Conn<E>>,
     job: &Job<E>,
     to: Target<'_, E>,
     server_input: &mut Input,
@@ -122,8 +123,8 @@ async fn race(
 /// What the request's side works with.
 struct Sides<'a, E: Engine> {
     engine: &'a E,
-    client: &'a E::Stream,
-    server: &'a E::Stream,
+    client: &'a Conn<E>,
+    server: &'a Conn<E>,
     request: &'a Request,
 }
 

@@ -15,6 +15,7 @@ use super::outgoing::Outgoing;
 use super::request::Job;
 use crate::limits::MAX_CONNECT_ATTEMPTS;
 use crate::record::{Failure, Phase};
+use crate::stream::Conn;
 use crate::upstream::{Chosen, ConnectError, Connection};
 use crate::worker::Worker;
 
@@ -29,12 +30,12 @@ pub(crate) enum NotConnected {
 /// Connects, trying other servers of the service when one cannot be reached.
 pub(crate) async fn connect<E: Engine>(
     worker: &Rc<Worker<E>>,
-    client: &mut Client<E::Stream>,
+    client: &mut Client<Conn<E>>,
     job: &Job<E>,
     ledger: &mut Ledger<E>,
     mut chosen: Chosen<E>,
     outgoing: &mut Outgoing,
-) -> Result<(Chosen<E>, Connection<E::Stream>), NotConnected> {
+) -> Result<(Chosen<E>, Connection<Conn<E>>), NotConnected> {
     let mut tried = [usize::MAX; MAX_CONNECT_ATTEMPTS];
     for attempt in 0..MAX_CONNECT_ATTEMPTS {
         ledger.server = Some(chosen.server.url.clone());
@@ -63,10 +64,10 @@ pub(crate) async fn connect<E: Engine>(
 /// would have to be kept.
 async fn fresh<E: Engine>(
     worker: &Rc<Worker<E>>,
-    client: &mut Client<E::Stream>,
+    client: &mut Client<Conn<E>>,
     job: &Job<E>,
     chosen: &Chosen<E>,
-) -> Result<Result<Connection<E::Stream>, ConnectError>, NotConnected> {
+) -> Result<Result<Connection<Conn<E>>, ConnectError>, NotConnected> {
     let mut connect = pin!(chosen.connect(&worker.engine));
     if !job.is_body_free() {
         return Ok(connect.await);
@@ -97,6 +98,8 @@ pub(crate) fn failure(error: &ConnectError) -> Failure {
             io::ErrorKind::ConnectionRefused => ("connect-refused", 502),
             _ => ("connect-failed", 502),
         },
+        ConnectError::Tls(failed) => failed.to_server(),
+        ConnectError::TlsSettings => ("server-tls-settings", 502),
     };
     Failure::new(Phase::Connect, reason, status)
 }

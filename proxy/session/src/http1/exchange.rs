@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use pancake_engine::{Engine, Stream, Time, Want};
-use pancake_wire::h1::head;
+use pancake_engine::{Engine, OutBuf, Stream, Time, Want};
+use pancake_wire::h1::{emit, head};
 
 use super::attempt::{self, Ended, Target};
 use super::connect::{self, NotConnected};
@@ -19,6 +19,7 @@ use super::request::{self, Job};
 use super::response::{Answered, Broken, Progress};
 use super::{Client, Next, reply, tunnel};
 use crate::record::{Failure, Phase};
+use crate::stream::Conn;
 use crate::upstream::Chosen;
 use crate::worker::Worker;
 
@@ -28,12 +29,13 @@ pub(crate) const REQUEST_TIMEOUT: Failure = Failure::new(Phase::Http1, "request-
 /// Serves one request. Owns the connection meanwhile and hands it back.
 pub(crate) async fn run<E: Engine>(
     worker: Rc<Worker<E>>,
-    mut client: Client<E::Stream>,
+    mut client: Client<Conn<E>>,
     mut job: Job<E>,
-) -> (Client<E::Stream>, Next) {
+) -> (Client<Conn<E>>, Next) {
     let target = std::mem::replace(&mut job.target, Err(Failure::new(Phase::Lookup, "", 0)));
     let mut ledger = Ledger::open(&worker, &client, &mut job);
     let next = match target {
+        _ if job.challenge.is_some() => answer_challenge(&worker, &mut client, &job, &mut ledger).await,
         Err(failure) => refuse(&worker, &mut client, &job, &mut ledger, failure).await,
         Ok((chosen, outgoing)) => forward(&worker, &mut client, &job, &mut ledger, chosen, outgoing).await,
     };
@@ -44,7 +46,7 @@ pub(crate) async fn run<E: Engine>(
 /// Waits for a whole request head. `None`: the connection has ended, was idle for too long, or the worker drains.
 pub(crate) async fn next_request<E: Engine>(
     worker: &Rc<Worker<E>>,
-    client: &mut Client<E::Stream>,
+    client: &mut Client<Conn<E>>,
 ) -> Option<Job<E>> {
     let limit = |from: Time, d: Option<Duration>| d.map_or(Time::NEVER, |d| from.after(d));
     // Bytes that are here already were pipelined: their request begins now.
@@ -100,7 +102,7 @@ pub(crate) async fn next_request<E: Engine>(
 /// Answers in the proxy's own name.
 async fn refuse<E: Engine>(
     worker: &Rc<Worker<E>>,
-    client: &mut Client<E::Stream>,
+    client: &mut Client<Conn<E>>,
     job: &Job<E>,
     ledger: &mut Ledger<E>,
     failure: Failure,
@@ -126,8 +128,37 @@ async fn refuse<E: Engine>(
     }
 }
 
+/// Answers an http-01 challenge (RFC 8555 section 8.3) in the proxy's own name.
+async fn answer_challenge<E: Engine>(
+    worker: &Rc<Worker<E>>,
+    client: &mut Client<Conn<E>>,
+    job: &Job<E>,
+    ledger: &mut Ledger<E>,
+) -> Next {
+    ledger.status = 200;
+    let body = job.challenge.as_deref().unwrap_or_default();
+    let keep = keeps_alive(worker, client, job) && job.is_body_free();
+    let mut out = OutBuf::new();
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n");
+    if !keep {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+    out.extend_from_slice(b"Content-Length: ");
+    emit::decimal(&mut out, body.len() as u64);
+    out.extend_from_slice(b"\r\n\r\n");
+    if job.method != crate::meter::Method::Head {
+        out.extend_from_slice(body.as_bytes());
+        ledger.response_bytes = body.len() as u64;
+    }
+    match client.stream.send(out.into(), write_until(client, job)).await {
+        Ok(()) if keep => Next::Keep,
+        Ok(()) => Next::Linger,
+        Err(_) => Next::Close,
+    }
+}
+
 /// Whether the client's connection may serve another request after this one.
-pub(crate) fn keeps_alive<E: Engine>(worker: &Worker<E>, client: &Client<E::Stream>, job: &Job<E>) -> bool {
+pub(crate) fn keeps_alive<E: Engine>(worker: &Worker<E>, client: &Client<Conn<E>>, job: &Job<E>) -> bool {
     let entry = &client.entry;
     job.keep_alive
         && !worker.is_draining()
@@ -135,14 +166,14 @@ pub(crate) fn keeps_alive<E: Engine>(worker: &Worker<E>, client: &Client<E::Stre
         && entry.keep_alive_max_time.is_none_or(|max| worker.engine.now().since(client.opened) < max)
 }
 
-pub(crate) fn write_until<E: Engine>(client: &Client<E::Stream>, job: &Job<E>) -> Time {
+pub(crate) fn write_until<E: Engine>(client: &Client<Conn<E>>, job: &Job<E>) -> Time {
     client.entry.write_timeout.map_or(Time::NEVER, |d| job.started.after(d))
 }
 
 /// Sends the request to a server and the answer to the client.
 async fn forward<E: Engine>(
     worker: &Rc<Worker<E>>,
-    client: &mut Client<E::Stream>,
+    client: &mut Client<Conn<E>>,
     job: &Job<E>,
     ledger: &mut Ledger<E>,
     chosen: Chosen<E>,
@@ -214,7 +245,7 @@ async fn forward<E: Engine>(
 /// An attempt that did not end with a whole answer.
 async fn broken<E: Engine>(
     worker: &Rc<Worker<E>>,
-    client: &mut Client<E::Stream>,
+    client: &mut Client<Conn<E>>,
     job: &Job<E>,
     ledger: &mut Ledger<E>,
     progress: &Progress,

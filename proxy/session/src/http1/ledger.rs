@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pancake_engine::{Engine, Stream, Time};
+use pancake_engine::{Engine, Time};
 
 use super::Client;
 use super::request::Job;
@@ -13,6 +13,7 @@ use super::response::Progress;
 use crate::meter::{Method, Sample};
 use crate::record::{Failure, Phase, Record, Text};
 use crate::settings::EntryPoint;
+use crate::stream::Conn;
 use crate::upstream::LocalRoute;
 use crate::worker::Worker;
 
@@ -41,14 +42,14 @@ pub(crate) struct Ledger<E: Engine> {
 }
 
 impl<E: Engine> Ledger<E> {
-    pub(crate) fn open(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, job: &mut Job<E>) -> Ledger<E> {
+    pub(crate) fn open(worker: &Rc<Worker<E>>, client: &Client<Conn<E>>, job: &mut Job<E>) -> Ledger<E> {
         worker.meter.in_flight.add(1);
         Ledger {
             worker: worker.clone(),
             entry: client.entry.clone(),
             route: job.route.clone(),
             text: job.text.take(),
-            peer: client.stream.peer_addr(),
+            peer: client.peer,
             method: job.method,
             started: job.started,
             started_unix: job.started_unix,

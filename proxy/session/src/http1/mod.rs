@@ -10,7 +10,7 @@ mod connect;
 /// One request and its answer.
 mod exchange;
 /// Bytes received and not yet used.
-mod input;
+pub(crate) mod input;
 /// What is known of an exchange; its access record when it ends.
 mod ledger;
 /// The request head as the server gets it.
@@ -26,16 +26,19 @@ mod response;
 /// After 101: bytes both ways.
 mod tunnel;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use pancake_engine::{Engine, Stream, Time, Want};
 use pancake_wire::h1::head::{RequestHead, ResponseHead};
 
 use crate::accept::yield_now;
+use crate::front::Secured;
 use crate::limits::{LINGER_BYTES, LINGER_TIME};
 use crate::settings::EntryPoint;
-use crate::worker::SessionGuard;
-use input::Input;
+use crate::stream::Conn;
+use crate::worker::Worker;
+pub(crate) use input::Input;
 
 /// Memory reused by all sessions of a worker, borrowed only between awaits.
 #[derive(Default)]
@@ -53,13 +56,34 @@ pub(crate) struct Client<S> {
     stream: S,
     input: Input,
     entry: Rc<EntryPoint>,
-    /// The peer's address as text, for headers and records.
+    /// Who it is, as far as is known: the connection's peer, or whom a trusted PROXY header names.
+    peer: SocketAddr,
+    /// Its address as text, for headers and records.
     peer_ip: Box<str>,
     opened: Time,
     /// When the first byte of the current request came.
     asked: Time,
     /// Requests read so far.
     requests: u64,
+    /// None: it came without TLS.
+    secured: Option<Secured>,
+    /// What the client really speaks, if this is only how the exchange sees it.
+    protocol: Option<&'static str>,
+}
+
+/// A client connection that speaks HTTP/1.
+pub(crate) struct Arrival<S> {
+    pub(crate) stream: S,
+    /// What it has said already.
+    pub(crate) input: Input,
+    pub(crate) entry: Rc<EntryPoint>,
+    /// Who it is, as far as is known.
+    pub(crate) peer: SocketAddr,
+    pub(crate) opened: Time,
+    /// None: it came without TLS.
+    pub(crate) secured: Option<Secured>,
+    /// What the client really speaks, if this is only how the exchange sees it.
+    pub(crate) protocol: Option<&'static str>,
 }
 
 /// What to do with the client's connection after an exchange.
@@ -76,13 +100,12 @@ pub(crate) enum Next {
 }
 
 /// Serves one client connection until it ends.
-pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream, entry: Rc<EntryPoint>) {
-    let worker = session.worker.clone();
-    let peer_ip = stream.peer_addr().ip().to_canonical().to_string().into();
-    let opened = worker.engine.now();
+pub(crate) async fn serve<E: Engine>(worker: &Rc<Worker<E>>, arrival: Arrival<Conn<E>>) {
+    let Arrival { stream, input, entry, peer, opened, secured, protocol } = arrival;
+    let peer_ip = peer.ip().to_canonical().to_string().into();
     let mut client =
-        Client { stream, input: Input::default(), entry, peer_ip, opened, asked: opened, requests: 0 };
-    while let Some(job) = exchange::next_request(&worker, &mut client).await {
+        Client { stream, input, entry, peer, peer_ip, opened, asked: opened, requests: 0, secured, protocol };
+    while let Some(job) = exchange::next_request(worker, &mut client).await {
         let next;
         (client, next) = worker.exchanges.start(exchange::run(worker.clone(), client, job)).await;
         match next {
@@ -98,7 +121,7 @@ pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream
 
 /// Half-closes and reads away what the client still sends, so that no reset overtakes the answer
 /// (RFC 9112 section 9.6).
-async fn linger<E: Engine>(engine: &E, stream: &E::Stream) {
+async fn linger<E: Engine>(engine: &E, stream: &Conn<E>) {
     if stream.shutdown().is_err() {
         return;
     }

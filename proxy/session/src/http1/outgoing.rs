@@ -99,7 +99,7 @@ struct Kept {
     proto: bool,
     host: bool,
     port: bool,
-    /// The client speaks TLS to the proxy before this one.
+    /// The client speaks TLS, to this proxy or to the one before it.
     secure: bool,
     real_ip: bool,
     te_trailers: bool,
@@ -107,10 +107,10 @@ struct Kept {
 
 fn fields<S: Stream>(out: &mut Vec<u8>, source: &Source<'_>, client: &Client<S>, hostname: &str) {
     let (head, bytes) = (source.head, source.bytes);
-    let trusted = client.entry.forwarded.trusts(client.stream.peer_addr().ip());
+    let trusted = client.entry.forwarded.trusts(client.peer.ip());
     let chunked = matches!(head.framing, Framing::Chunked);
     let delete_underscores = client.entry.underscores == Underscores::Delete;
-    let mut kept = Kept::default();
+    let mut kept = Kept { secure: client.secured.is_some(), ..Kept::default() };
     emit::fields(out, bytes, &head.fields, |field| {
         let seen = match field.known {
             Known::Other if delete_underscores && field.name.of(bytes).contains(&b'_') => return false,
@@ -187,7 +187,13 @@ fn forwarded<S: Stream>(
     }
     if !kept.proto {
         // Traefik names the protocol of the upgrade, as clients of web sockets expect.
-        emit::field(out, b"X-Forwarded-Proto", if is_web_socket(source) { b"ws" } else { b"http" });
+        let proto = match (is_web_socket(source), client.secured.is_some()) {
+            (false, false) => &b"http"[..],
+            (false, true) => b"https",
+            (true, false) => b"ws",
+            (true, true) => b"wss",
+        };
+        emit::field(out, b"X-Forwarded-Proto", proto);
     }
     emit::field(out, b"X-Forwarded-Server", hostname.as_bytes());
     if !kept.real_ip {

@@ -2,19 +2,22 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use pancake_engine::{Engine, Stream as _, Time};
+use pancake_engine::{Engine, Time};
 use pancake_table::lookup;
 use pancake_wire::h1::head::{self, Field, Framing, Known, Limits, RequestHead, Span, Version};
 use pancake_wire::h1::target::{self, Form, Target};
 
 use super::outgoing::{Outgoing, Source};
 use super::{Client, Scratch};
+use crate::acme_tokens;
 use crate::limits::{MAX_FIELDS, MAX_RECORDED_TEXT_BYTES};
 use crate::meter::Method;
 use crate::record::{Failure, Phase, Text};
 use crate::settings::Underscores;
+use crate::stream::Conn;
 use crate::upstream::{Chosen, LocalRoute};
 use crate::worker::Worker;
 
@@ -31,13 +34,15 @@ pub(crate) struct Job<E: Engine> {
     pub(crate) started_unix: Duration,
     pub(crate) text: Option<Box<Text>>,
     pub(crate) route: Option<Rc<LocalRoute<E>>>,
+    /// What answers an ACME challenge; then there is no target.
+    pub(crate) challenge: Option<Arc<str>>,
     /// The server and the head it is to get, or why there is none.
     pub(crate) target: Result<(Chosen<E>, Outgoing), Failure>,
 }
 
 /// Reads the head at the front of the client's input, if it is whole, and finds its route and server. The head's
 /// bytes are consumed then.
-pub(crate) fn admit<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<E::Stream>) -> Option<Job<E>> {
+pub(crate) fn admit<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<Conn<E>>) -> Option<Job<E>> {
     let mut scratch = worker.scratch.borrow_mut();
     let scratch = &mut *scratch;
     let limits = Limits { max_head_bytes: client.entry.max_head_bytes, max_fields: MAX_FIELDS };
@@ -74,6 +79,7 @@ impl<E: Engine> Job<E> {
             started_unix: unix_time_of(worker, asked),
             text: None,
             route: None,
+            challenge: None,
             target: Err(failure),
         }
     }
@@ -120,7 +126,7 @@ impl lookup::Request for View<'_> {
     }
 }
 
-fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch: &mut Scratch) -> Job<E> {
+fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<Conn<E>>, scratch: &mut Scratch) -> Job<E> {
     let Scratch { request: head, host, path, forwarded_path, .. } = scratch;
     let bytes = client.input.bytes();
     let method = head.method.of(bytes);
@@ -133,8 +139,9 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch
         upgrade: upgrade_of(head, bytes).map(Into::into),
         started: client.asked,
         started_unix: unix_time_of(worker, client.asked),
-        text: worker.sink.wants_text().then(|| text_of(head, bytes)),
+        text: worker.sink.wants_text().then(|| text_of(head, bytes, client.protocol)),
         route: None,
+        challenge: None,
         target: Err(Failure::new(Phase::Lookup, "no-router", 404)),
     };
     let whole_target = head.target.of(bytes);
@@ -170,10 +177,29 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<E::Stream>, scratch
         host,
         path,
         query: str::from_utf8(query).unwrap_or(""),
-        client_ip: client.stream.peer_addr().ip().to_canonical(),
+        client_ip: client.peer.ip().to_canonical(),
     };
-    let route = worker
-        .with_table(|table| table.route(client.entry.id, &view).map(|route| worker.upstreams.local(route)));
+    if let Some(secured) = &client.secured
+        && *secured.sni != **host
+        && worker.with_table(|table| {
+            table.tls_options(client.entry.id, &secured.sni) != table.tls_options(client.entry.id, host)
+        })
+    {
+        // The handshake was made by other rules than this host's (RFC 9110 section 15.5.20).
+        job.target = Err(Failure::new(Phase::Lookup, "misdirected", 421));
+        return job;
+    }
+    let route = worker.with_table(|table| {
+        table
+            .route(client.entry.id, client.secured.is_some(), &view)
+            .map(|route| worker.upstreams.local(route))
+    });
+    if (route.is_none() || !client.entry.acme_bypass) && path.starts_with(acme_tokens::PATH_PREFIX) {
+        job.challenge = worker.tokens.for_path(path);
+        if job.challenge.is_some() {
+            return job;
+        }
+    }
     let Some(route) = route else { return job };
     job.target = match route.service.pick(&[]) {
         None => Err(Failure::new(Phase::Pick, "no-server-available", 503)),
@@ -237,7 +263,7 @@ fn paths(
     Ok(())
 }
 
-fn text_of(head: &RequestHead, bytes: &[u8]) -> Box<Text> {
+fn text_of(head: &RequestHead, bytes: &[u8], protocol: Option<&'static str>) -> Box<Text> {
     let own = |bytes: &[u8]| {
         let bytes = &bytes[..bytes.len().min(MAX_RECORDED_TEXT_BYTES)];
         String::from_utf8_lossy(bytes).into_owned()
@@ -249,10 +275,10 @@ fn text_of(head: &RequestHead, bytes: &[u8]) -> Box<Text> {
     Box::new(Text {
         method: own(head.method.of(bytes)),
         target: own(head.target.of(bytes)),
-        protocol: match head.version {
+        protocol: protocol.unwrap_or(match head.version {
             Version::Http10 => "HTTP/1.0",
             Version::Http11 => "HTTP/1.1",
-        },
+        }),
         host: head.host.map(|host: Span| own(host.of(bytes))).unwrap_or_default(),
         referer: named(Known::Referer),
         user_agent: named(Known::UserAgent),

@@ -15,13 +15,14 @@ use super::{Scratch, reply};
 use crate::limits::{EXPECT_CONTINUE_TIMEOUT, MAX_FIELDS, MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES};
 use crate::meter::Method;
 use crate::record::{Failure, Phase};
+use crate::stream::Conn;
 use crate::worker::Worker;
 
 /// What the answer depends on.
 pub(crate) struct Context<'a, E: Engine> {
     pub(crate) worker: &'a Rc<Worker<E>>,
-    pub(crate) client: &'a E::Stream,
-    pub(crate) server: &'a E::Stream,
+    pub(crate) client: &'a Conn<E>,
+    pub(crate) server: &'a Conn<E>,
     pub(crate) method: Method,
     pub(crate) version: Version,
     /// What the client asks to upgrade to.

@@ -101,7 +101,7 @@ pub fn to(servers: &[SocketAddr]) -> Snapshot {
                 ..LoadBalancer::default()
             }),
         }],
-        servers_transports: Vec::new(),
+        ..Snapshot::default()
     }
 }
 
@@ -184,6 +184,8 @@ async fn work<E: Engine>(engine: E, job: Job) {
             meter: job.meter,
             opened: Box::new(|_| ()),
             sink: Box::new(Channel(job.records)),
+            secure: worker::Secure::bare(),
+            tokens: Arc::default(),
             workers: 1,
             hostname: "edge-1".into(),
         },

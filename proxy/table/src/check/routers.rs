@@ -1,177 +1,134 @@
-//! Routers: rule, entry points, middlewares, service.
+//! Routers: rule, entry points, middlewares, service, TLS. What HTTP, TCP and UDP routers have in common, and HTTP routers.
 
 use std::sync::Arc;
 
-use super::{Problem, Report, cut, name_problem, object};
-use crate::compile::Finder;
-use crate::compiled::{Route, Table};
-use crate::limits::{
-    MAX_ENTRY_POINTS_PER_ROUTER, MAX_MIDDLEWARES_PER_ROUTER, MAX_NAME_BYTES, MAX_REGEX_PROGRAM_BYTES,
-    MAX_SNAPSHOT_REGEX_BYTES,
-};
+use super::rules::Rules;
+use super::tls::{self, check_router_tls};
+use super::{Report, Subject, cut};
+use crate::compiled::Table;
+use crate::limits::{MAX_ENTRY_POINTS_PER_ROUTER, MAX_MIDDLEWARES_PER_ROUTER, MAX_NAME_BYTES};
 use crate::map::{Map, Set, map_with_room};
 use crate::rule::{Rule, RuleError};
-use crate::snapshot::{Router, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// Priorities above are kept for routers of the proxy itself (`…@internal`), as in Traefik.
 const MAX_PRIORITY: i64 = i64::MAX - 1_000;
 
-/// Fills `report.rules`.
-pub(super) fn routers<'a>(
-    snapshot: &'a Snapshot,
-    entry_points: &[String],
-    services: &Map<&str, bool>,
-    previous: Option<&'a Table>,
-    report: &mut Report,
-) {
-    let entry_points: Set<&str> = entry_points.iter().map(|name| &**name).collect();
-    let mut names = map_with_room(snapshot.routers.len());
-    let previous = previous.map(|table| (&*table.routes, Finder::new(&table.routes, |route| &*route.name)));
-    let mut rules = Rules { previous, shared: Map::default(), regex_bytes: 0 };
-    let mut served = Vec::with_capacity(snapshot.routers.len());
-    for router in &snapshot.routers {
-        let before = report.errors;
-        if let Some(problem) = name_problem(&router.name) {
-            report.push(Problem::error(object("router", &router.name), "name", problem));
-        } else if names.insert(&*router.name, ()).is_some() {
-            let message = "there is another router with this name before it";
-            report.push(Problem::error(object("router", &router.name), "name", message));
-        }
-        check_entry_points(router, &entry_points, report);
-        check_references(router, services, report);
-        let rule = rules.rule(router);
-        note_rule(router, &rule, report);
-        served.push(rule.ok().filter(|_| report.errors == before));
-    }
-    report.rules = served;
+/// What routers may name.
+pub(super) struct Known<'a> {
+    /// Names of entry points.
+    pub(super) entry_points: &'a Set<&'a str>,
+    /// Services by name, and whether they can be built.
+    pub(super) services: &'a Map<&'a str, bool>,
+    /// TLS options by name, and whether they are sound.
+    pub(super) tls_options: &'a Map<&'a str, bool>,
 }
 
-fn note_rule(router: &Router, rule: &Result<Arc<Rule>, RuleError>, report: &mut Report) {
-    let of = || object("router", &router.name);
+/// Fills `report.rules`. Returns the memory that regular expressions take.
+pub(super) fn routers<'a>(
+    snapshot: &'a Snapshot,
+    known: &Known<'_>,
+    previous: Option<&'a Table>,
+    report: &mut Report,
+) -> usize {
+    let mut names = map_with_room(snapshot.routers.len());
+    let mut rules = Rules::new(Rule::parse, previous.map(|table| &*table.routes), 0);
+    let mut served: Vec<Option<Arc<Rule>>> = Vec::with_capacity(snapshot.routers.len());
+    for router in &snapshot.routers {
+        let before = report.errors;
+        let of = Subject::new("router", &router.name);
+        of.check_name(names.insert(&*router.name, ()).is_some(), report);
+        check_entry_points(of, &router.entry_points, known.entry_points, report);
+        check_middlewares(of, &router.middlewares, report);
+        check_service(of, &router.service, known.services, report);
+        let rule = rules.rule(&router.name, &router.rule);
+        note_rule(of, &rule, router.priority, report);
+        if let Some(spec) = &router.tls {
+            check_router_tls(of, spec, known.tls_options, report);
+            if spec.passthrough {
+                let message = "only TCP routers can pass TLS through; this one ends it";
+                of.warning("tls.passthrough", message, report);
+            }
+        }
+        served.push(rule.ok().filter(|_| report.errors == before));
+    }
+    let with_tls = snapshot.routers.iter().zip(&served).filter_map(|(router, rule)| {
+        Some(tls::Wish {
+            of: Subject::new("router", &router.name),
+            entry_points: &router.entry_points,
+            hosts: rule.as_ref().filter(|_| router.tls.is_some())?.hosts(),
+            tls: router.tls.as_ref()?,
+        })
+    });
+    tls::conflicts(with_tls, report);
+    report.rules = served;
+    rules.regex_bytes()
+}
+
+pub(super) fn note_rule(
+    of: Subject<'_>,
+    rule: &Result<Arc<Rule>, RuleError>,
+    priority: i64,
+    report: &mut Report,
+) {
     match rule {
-        Err(error) => report.push(Problem::error(of(), "rule", &error.message).at(error.offset)),
+        Err(error) => report.push(of.problem("rule", &error.message).at(error.offset)),
         Ok(rule) => {
             for odd in rule.warnings() {
-                report.push(Problem::warning(of(), "rule", &odd.message).at(odd.offset));
+                report.push(of.odd("rule", &odd.message).at(odd.offset));
             }
         }
     }
-    if router.priority > MAX_PRIORITY && !router.name.ends_with("@internal") {
-        let message = format!(
-            "the router priority {} exceeds the max user-defined priority {MAX_PRIORITY}",
-            router.priority
-        );
-        report.push(Problem::error(of(), "priority", message));
+    if priority > MAX_PRIORITY && !of.name.ends_with("@internal") {
+        let message =
+            format!("the router priority {priority} exceeds the max user-defined priority {MAX_PRIORITY}");
+        of.error("priority", message, report);
     }
 }
 
-fn check_entry_points(router: &Router, known: &Set<&str>, report: &mut Report) {
-    let of = || object("router", &router.name);
-    if router.entry_points.len() > MAX_ENTRY_POINTS_PER_ROUTER {
-        let found = router.entry_points.len();
+pub(super) fn check_entry_points(of: Subject<'_>, names: &[String], known: &Set<&str>, report: &mut Report) {
+    if names.len() > MAX_ENTRY_POINTS_PER_ROUTER {
+        let found = names.len();
         let message = format!("{found} entry points, at most {MAX_ENTRY_POINTS_PER_ROUTER} are allowed");
-        report.push(Problem::error(of(), "entryPoints", message));
+        of.error("entryPoints", message, report);
         return;
     }
-    let mut valid = router.entry_points.is_empty();
-    for name in &router.entry_points {
+    let mut valid = names.is_empty();
+    for name in names {
         if known.contains(&**name) {
             valid = true;
         } else {
             let message = format!("entryPoint {:?} doesn't exist", cut(name, MAX_NAME_BYTES));
-            report.push(Problem::warning(of(), "entryPoints", message));
+            of.warning("entryPoints", message, report);
         }
     }
     if !valid {
-        report.push(Problem::error(of(), "entryPoints", "no valid entryPoint for this router"));
+        of.error("entryPoints", "no valid entryPoint for this router", report);
     }
 }
 
-fn check_references(router: &Router, services: &Map<&str, bool>, report: &mut Report) {
-    let of = || object("router", &router.name);
-    if router.middlewares.len() > MAX_MIDDLEWARES_PER_ROUTER {
-        let found = router.middlewares.len();
+pub(super) fn check_middlewares(of: Subject<'_>, names: &[String], report: &mut Report) {
+    if names.len() > MAX_MIDDLEWARES_PER_ROUTER {
+        let found = names.len();
         let message = format!("{found} middlewares, at most {MAX_MIDDLEWARES_PER_ROUTER} are allowed");
-        report.push(Problem::error(of(), "middlewares", message));
-    } else {
-        // There are no middlewares in the contract yet.
-        for name in &router.middlewares {
-            let message = format!("middleware {:?} does not exist", cut(name, MAX_NAME_BYTES));
-            report.push(Problem::error(of(), "middlewares", message));
-        }
+        of.error("middlewares", message, report);
+        return;
     }
-    let service = cut(&router.service, MAX_NAME_BYTES);
-    match services.get(&*router.service) {
+    // There are no middlewares in the contract yet.
+    for name in names {
+        let message = format!("middleware {:?} does not exist", cut(name, MAX_NAME_BYTES));
+        of.error("middlewares", message, report);
+    }
+}
+
+pub(super) fn check_service(of: Subject<'_>, name: &str, services: &Map<&str, bool>, report: &mut Report) {
+    let service = cut(name, MAX_NAME_BYTES);
+    match services.get(name) {
         Some(true) => {}
         Some(false) => {
-            let message = format!("the service {service:?} has errors of its own");
-            report.push(Problem::error(of(), "service", message));
+            of.error("service", format!("the service {service:?} has errors of its own"), report);
         }
-        None if router.service.is_empty() => {
-            report.push(Problem::error(of(), "service", "the service is missing on the router"));
-        }
-        None => {
-            let message = format!("the service {service:?} does not exist");
-            report.push(Problem::error(of(), "service", message));
-        }
+        None if name.is_empty() => of.error("service", "the service is missing on the router", report),
+        None => of.error("service", format!("the service {service:?} does not exist"), report),
     }
-}
-
-/// Parses rules, each text once if it can be helped, within a bound on memory.
-struct Rules<'a> {
-    /// The routes of the previous table.
-    previous: Option<(&'a [Arc<Route>], Finder<'a, Route>)>,
-    /// Rules with regular expressions by text.
-    shared: Map<&'a str, Arc<Rule>>,
-    regex_bytes: usize,
-}
-
-impl<'a> Rules<'a> {
-    fn rule(&mut self, router: &'a Router) -> Result<Arc<Rule>, RuleError> {
-        if let Some(rule) = self.known(router) {
-            return Ok(rule);
-        }
-        if self.regex_bytes >= MAX_SNAPSHOT_REGEX_BYTES && may_have_regex(&router.rule) {
-            let message = "the regular expressions of all routers together take too much memory";
-            return Err(RuleError { offset: 0, message: message.into() });
-        }
-        let rule = match Rule::parse(&router.rule) {
-            Ok(rule) => Arc::new(rule),
-            Err(error) => {
-                // What is refused has cost time all the same.
-                if may_have_regex(&router.rule) {
-                    self.regex_bytes += MAX_REGEX_PROGRAM_BYTES;
-                }
-                return Err(error);
-            }
-        };
-        self.remember(&rule, router);
-        Ok(rule)
-    }
-
-    /// From this snapshot or from the router of the same name in the previous table.
-    fn known(&mut self, router: &'a Router) -> Option<Arc<Rule>> {
-        if let Some(rule) = self.shared.get(&*router.rule) {
-            return Some(rule.clone());
-        }
-        let (routes, finder) = self.previous.as_mut()?;
-        let rule = &routes[finder.find(&router.name)?].rule;
-        if rule.text() != router.rule {
-            return None;
-        }
-        let rule = rule.clone();
-        self.remember(&rule, router);
-        Some(rule)
-    }
-
-    fn remember(&mut self, rule: &Arc<Rule>, router: &'a Router) {
-        if rule.regex_bytes() > 0 {
-            self.regex_bytes += rule.regex_bytes();
-            self.shared.insert(&router.rule, rule.clone());
-        }
-    }
-}
-
-fn may_have_regex(rule: &str) -> bool {
-    rule.as_bytes().windows(6).any(|w| w.eq_ignore_ascii_case(b"regexp"))
 }

@@ -1,6 +1,7 @@
 //! Transports, services, their servers and health checks.
 
-use super::{Problem, Report, name_problem, object};
+use super::tls::check_servers_tls;
+use super::{Problem, Report, Subject, object};
 use crate::limits::{
     MAX_HEALTH_FIELD_BYTES, MAX_HEALTH_HEADERS, MAX_NAME_BYTES, MAX_SERVERS_PER_SERVICE, MAX_WEIGHT,
 };
@@ -16,14 +17,11 @@ pub(super) fn transports<'a>(snapshot: &'a Snapshot, report: &mut Report) -> Set
     let mut names = Set::from_iter([DEFAULT_TRANSPORT]);
     let mut seen = Set::default();
     for transport in &snapshot.servers_transports {
-        if let Some(problem) = name_problem(&transport.name) {
-            report.push(Problem::error(object("serversTransport", &transport.name), "name", problem));
-        } else if seen.insert(&*transport.name) {
+        let of = Subject::new("serversTransport", &transport.name);
+        if of.check_name(!seen.insert(&*transport.name), report) {
             names.insert(&transport.name);
-        } else {
-            let message = "there is another transport with this name before it";
-            report.push(Problem::error(object("serversTransport", &transport.name), "name", message));
         }
+        check_servers_tls(of, &transport.tls, report);
     }
     names
 }
@@ -38,12 +36,8 @@ pub(super) fn services<'a>(
     report.services = Vec::with_capacity(snapshot.services.len());
     for service in &snapshot.services {
         let before = report.errors;
-        if let Some(problem) = name_problem(&service.name) {
-            report.push(Problem::error(object("service", &service.name), "name", problem));
-        } else if names.contains_key(&*service.name) {
-            let message = "there is another service with this name before it";
-            report.push(Problem::error(object("service", &service.name), "name", message));
-        } else {
+        let of = Subject::new("service", &service.name);
+        if of.check_name(names.contains_key(&*service.name), report) {
             balancer(service, transports, report);
             names.insert(&*service.name, report.errors == before);
         }
@@ -114,9 +108,8 @@ fn health_problems(check: &HealthCheck) -> Vec<(&'static str, String)> {
         path_expected,
     );
     match check.scheme.as_deref() {
-        None | Some("" | "http") => {}
-        Some("https") => expect(false, "scheme", "https is not supported yet: only http"),
-        Some(_) => expect(false, "scheme", "expected http"),
+        None | Some("" | "http" | "https") => {}
+        Some(_) => expect(false, "scheme", "expected http or https"),
     }
     let method = is_token(&check.method) && check.method.len() <= MAX_HEALTH_FIELD_BYTES;
     expect(method, "method", "expected a method name such as GET");

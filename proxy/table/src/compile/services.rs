@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Finder, Slots};
+use super::{Finder, Slots, Transports};
 use crate::check::Report;
 use crate::compiled::{Server, ServerLive, Service, Table, Transport};
 use crate::map::Map;
@@ -15,11 +15,10 @@ use crate::snapshot::{self, LoadBalancer, ServersTransport, ServiceKind, Snapsho
 pub(super) fn services(
     snapshot: &Snapshot,
     report: &Report,
+    transports: &Transports<Transport>,
     previous: Option<&Table>,
     slots: &mut Slots,
 ) -> (Vec<Arc<Service>>, Vec<u32>) {
-    let transports = transports(snapshot);
-    let default = Arc::new(transport(&ServersTransport::default()));
     let before: &[Arc<Service>] = previous.map_or(&[], |table| &table.services);
     let mut finder = Finder::new(before, |service| &*service.name);
     let mut services = Vec::with_capacity(snapshot.services.len());
@@ -29,10 +28,7 @@ pub(super) fn services(
             continue;
         }
         let ServiceKind::LoadBalancer(balancer) = &spec.kind;
-        let transport = match &balancer.servers_transport {
-            None => &default,
-            Some(name) => transports.get(&**name).unwrap_or(&default),
-        };
+        let transport = transports.named(balancer.servers_transport.as_deref());
         let known = previous.zip(finder.find(&spec.name)).map(|(table, at)| {
             (&table.services[at], &table.snapshot.services[table.service_places[at] as usize])
         });
@@ -46,13 +42,15 @@ pub(super) fn services(
 }
 
 /// All servers of a service have the same transport.
-fn has_transport(service: &Service, transport: &Transport) -> bool {
-    service.servers.first().is_none_or(|server| *server.transport == *transport)
+fn has_transport(service: &Service, transport: &Arc<Transport>) -> bool {
+    service.servers.first().is_none_or(|server| server.transport == *transport)
 }
 
-fn transports(snapshot: &Snapshot) -> Map<&str, Arc<Transport>> {
-    // Of several with the same name the first counts, as `check` says.
-    snapshot.servers_transports.iter().rev().map(|t| (&*t.name, Arc::new(transport(t)))).collect()
+/// Transports of HTTP services.
+pub(super) fn transports(snapshot: &Snapshot, previous: Option<&Table>) -> Transports<Transport> {
+    let specs = snapshot.servers_transports.iter().map(|spec| (&*spec.name, transport(spec)));
+    let default = || transport(&ServersTransport::default());
+    Transports::new(specs, default, previous.map(|table| &table.transports))
 }
 
 fn transport(spec: &ServersTransport) -> Transport {
@@ -62,6 +60,10 @@ fn transport(spec: &ServersTransport) -> Transport {
         dial_timeout: limit(spec.dial_timeout),
         response_header_timeout: limit(spec.response_header_timeout),
         idle_conn_timeout: limit(spec.idle_conn_timeout),
+        disable_http2: spec.disable_http2,
+        read_idle_timeout: limit(spec.read_idle_timeout),
+        ping_timeout: limit(spec.ping_timeout),
+        tls: Arc::new(spec.tls.clone()),
     }
 }
 
@@ -97,10 +99,10 @@ struct KnownServers<'a> {
 }
 
 impl<'a> KnownServers<'a> {
-    fn new(before: Option<&'a Service>, transport: &Transport) -> KnownServers<'a> {
+    fn new(before: Option<&'a Service>, transport: &Arc<Transport>) -> KnownServers<'a> {
         let mut servers: Map<_, Vec<&Server>> = Map::default();
         for server in before.into_iter().flat_map(|service| &service.servers).rev() {
-            if *server.transport == *transport {
+            if server.transport == *transport {
                 servers.entry((&*server.url, &*server.id)).or_default().push(server);
             }
         }
@@ -123,7 +125,8 @@ fn server(
     let url = server_url::parse(&spec.url).ok()?;
     let bracketed = url.address.is_some_and(|address| address.is_ipv6());
     let host = if bracketed { format!("[{}]", url.host) } else { url.host.to_owned() };
-    let authority = if url.port == 80 { host } else { format!("{host}:{}", url.port) };
+    let implied = url.port == url.scheme.default_port();
+    let authority = if implied { host } else { format!("{host}:{}", url.port) };
     let live = match was {
         Some(was) if keep_verdict || was.live.is_up() => was.live.clone(),
         Some(was) => Arc::new(ServerLive::new(was.live.address.load().as_deref().copied())),
@@ -138,6 +141,8 @@ fn server(
             None => spec.id.as_str().into(),
         },
         url: configured,
+        scheme: url.scheme,
+        unix: url.unix.map(Into::into),
         authority: authority.into(),
         host: url.host.into(),
         port: url.port,

@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::check::{check, check_after};
+use crate::compiled::Scheme;
 use crate::lookup::{EntryPointId, OwnedRequest};
+use crate::snapshot::tls::Pem;
 use crate::snapshot::{HealthCheck, LoadBalancer, Router, Server, ServersTransport, ServiceKind};
 
 fn spec(name: &str, servers: Vec<Server>) -> crate::snapshot::Service {
@@ -29,7 +31,7 @@ fn two() -> Snapshot {
             spec("a@f", vec![Server::new("http://10.0.0.1:81"), Server::new("http://10.0.0.2")]),
             spec("b@f", vec![Server::new("http://b.internal:8080")]),
         ],
-        servers_transports: vec![],
+        ..Snapshot::default()
     }
 }
 
@@ -43,7 +45,7 @@ fn table(snapshot: &Snapshot, previous: Option<&Table>) -> Table {
 }
 
 fn routed<'a>(table: &'a Table, host: &str) -> Option<&'a Arc<Route>> {
-    table.route(EntryPointId(0), &OwnedRequest::get(host, "/"))
+    table.route(EntryPointId(0), false, &OwnedRequest::get(host, "/"))
 }
 
 #[test]
@@ -101,6 +103,29 @@ fn another_transport_makes_other_servers() {
 }
 
 #[test]
+fn another_authority_makes_other_servers_and_the_same_one_does_not() {
+    let mut snapshot = two();
+    let mut secure = ServersTransport { name: "tls@f".into(), ..ServersTransport::default() };
+    secure.tls.root_cas = vec![Pem::inline("one")];
+    snapshot.servers_transports = vec![secure];
+    balancer(&mut snapshot.services[0]).servers_transport = Some("tls@f".into());
+    let first = table(&snapshot, None);
+    let second = table(&snapshot.clone(), Some(&first));
+    assert!(Arc::ptr_eq(&first.services[0], &second.services[0]));
+    snapshot.servers_transports[0].tls.root_cas = vec![Pem::inline("two")];
+    let third = table(&snapshot, Some(&second));
+    assert_ne!(third.services[0].servers[0].slot, second.services[0].servers[0].slot);
+    assert!(Arc::ptr_eq(&third.services[1], &first.services[1]));
+}
+
+#[test]
+fn a_transport_named_default_is_what_services_use_that_name_none() {
+    let quick = ServersTransport { dial_timeout: Duration::from_secs(1), ..ServersTransport::default() };
+    let table = table(&Snapshot { servers_transports: vec![quick], ..two() }, None);
+    assert_eq!(table.services[0].servers[0].transport.dial_timeout, Some(Duration::from_secs(1)));
+}
+
+#[test]
 fn numbers_are_used_again_with_a_higher_generation_only() {
     let mut seen = std::collections::HashMap::new();
     let mut last = table(&two(), None);
@@ -130,6 +155,10 @@ fn addresses_and_authorities_are_as_in_the_url() {
     let servers = &mut balancer(&mut snapshot.services[0]).servers;
     servers.push(Server { preserve_path: true, ..Server::new("http://[::1]:8080/base/") });
     servers.push(Server { id: "i-1".into(), ..Server::new("http://[::2]/base") });
+    servers.push(Server::new("https://c.internal"));
+    servers.push(Server::new("https://c.internal:80"));
+    servers.push(Server::new("h2c://c.internal"));
+    servers.push(Server::new("unix:/run/c.sock"));
     let table = table(&snapshot, None);
     let servers = &table.services[0].servers;
     let seen: Vec<_> =
@@ -141,8 +170,15 @@ fn addresses_and_authorities_are_as_in_the_url() {
             ("10.0.0.2", "10.0.0.2", 80, "", "http://10.0.0.2"),
             ("[::1]:8080", "::1", 8080, "/base", "http://[::1]:8080/base/"),
             ("[::2]", "::2", 80, "", "i-1"),
+            ("c.internal", "c.internal", 443, "", "https://c.internal"),
+            ("c.internal:80", "c.internal", 80, "", "https://c.internal:80"),
+            ("c.internal", "c.internal", 80, "", "h2c://c.internal"),
+            ("localhost", "localhost", 80, "", "unix:/run/c.sock"),
         ]
     );
+    assert_eq!(servers[4].scheme, Scheme::Https);
+    assert_eq!(servers[6].scheme, Scheme::H2c);
+    assert_eq!(servers[7].unix.as_deref(), Some("/run/c.sock"));
     let address = servers[0].live.address.load().as_deref().copied();
     assert_eq!(address, Some(SocketAddr::from(([10, 0, 0, 1], 81))));
     assert!(table.services[1].servers[0].live.address.load().is_none());
@@ -190,8 +226,9 @@ fn routers_without_entry_points_are_on_the_default_ones() {
     let report = check(&snapshot, &names);
     let on = |entry_points: &[EntryPointSpec]| {
         let table = compile(Arc::new(snapshot.clone()), &report, entry_points, None);
-        let hit =
-            |entry: u16, host| table.route(EntryPointId(entry), &OwnedRequest::get(host, "/")).is_some();
+        let hit = |entry: u16, host| {
+            table.route(EntryPointId(entry), false, &OwnedRequest::get(host, "/")).is_some()
+        };
         assert_eq!(table.entry_point("admin"), Some(EntryPointId(1)));
         assert_eq!(table.entry_point("nope"), None);
         assert!(!hit(2, "a"));
@@ -207,7 +244,7 @@ fn routers_without_entry_points_are_on_the_default_ones() {
 fn what_has_errors_is_not_in_the_table() {
     let mut snapshot = two();
     snapshot.routers[0].rule = "(".into();
-    snapshot.services.insert(0, spec("bad@f", vec![Server::new("https://x")]));
+    snapshot.services.insert(0, spec("bad@f", vec![Server::new("https://")]));
     let first = table(&snapshot, None);
     assert_eq!(first.routes.iter().map(|r| &*r.name).collect::<Vec<_>>(), ["b@f"]);
     assert_eq!(first.services.len(), 2);

@@ -22,7 +22,7 @@ fn table(rules: &[(&str, &str)]) -> Table {
         version: 3,
         routers: rules.iter().map(router).collect(),
         services: vec![snapshot::Service { name: "s@f".into(), kind }],
-        servers_transports: vec![],
+        ..Snapshot::default()
     };
     let report = check(&snapshot, &["web".into()]);
     assert!(!report.has_errors(), "{:?}", report.problems());
@@ -30,7 +30,7 @@ fn table(rules: &[(&str, &str)]) -> Table {
 }
 
 fn explain(table: &Table, host: &str, target: &str) -> Explanation {
-    table.explain(EntryPointId(0), &OwnedRequest::get(host, target))
+    table.explain(EntryPointId(0), false, &OwnedRequest::get(host, target))
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn says_why_nobody_answers() {
     }
     let outcome = explain(&table, "a", "/").outcome;
     assert!(outcome.ends_with("none of its 4 servers is usable: answered 503"), "{outcome}");
-    let nowhere = table.explain(EntryPointId(9), &OwnedRequest::get("a", "/"));
+    let nowhere = table.explain(EntryPointId(9), false, &OwnedRequest::get("a", "/"));
     assert_eq!(nowhere.outcome, "there is no entry point with this number");
 }
 

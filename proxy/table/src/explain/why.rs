@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::lookup::Request;
-use crate::rule::{Expr, Matcher, Node, Rule};
+use crate::rule::{Expr, Matcher, Node, Rule, behind_label};
 
 /// Failures that are listed for one rule.
 const MAX_FAILURES: usize = 16;
@@ -48,6 +48,7 @@ fn reason(matcher: &Matcher, request: &impl Request) -> String {
         }
         Matcher::Host(_) => format!("the host is {}", quoted(request.host().as_bytes())),
         Matcher::HostWildcard(parent) => {
+            let parent = behind_label(parent);
             format!("the host is {}, not one label and .{parent}", quoted(request.host().as_bytes()))
         }
         Matcher::HostRegexp(pattern) => {
@@ -73,6 +74,7 @@ fn reason(matcher: &Matcher, request: &impl Request) -> String {
             format!("the query {query} has no such parameter with a value that matches {}", pattern.text())
         }
         Matcher::Method(_) => format!("the method is {}", quoted(request.method().as_bytes())),
+        Matcher::Alpn(protocol) => format!("the client does not offer {protocol}"),
         Matcher::ClientIp(_) => format!("the peer of the connection is {}", request.client_ip()),
     }
 }

@@ -11,7 +11,7 @@ const WEB: EntryPointId = EntryPointId(0);
 fn table(routers: Vec<Router>) -> Table {
     let kind = ServiceKind::LoadBalancer(LoadBalancer::default());
     let services = vec![Service { name: "s@f".into(), kind }];
-    let snapshot = Snapshot { version: 1, routers, services, servers_transports: vec![] };
+    let snapshot = Snapshot { version: 1, routers, services, ..Snapshot::default() };
     let report = check(&snapshot, &["web".into()]);
     assert!(!report.has_errors(), "{:?}", report.problems());
     compile(Arc::new(snapshot), &report, &[EntryPointSpec::new("web")], None)
@@ -26,7 +26,7 @@ fn name(route: Option<&Arc<Route>>) -> Option<&str> {
 }
 
 fn routed<'a>(table: &'a Table, host: &str, target: &str) -> Option<&'a str> {
-    name(table.route(WEB, &OwnedRequest::get(host, target)))
+    name(table.route(WEB, false, &OwnedRequest::get(host, target)))
 }
 
 /// What [`Table::route`] must answer, by asking every rule.
@@ -50,7 +50,7 @@ fn the_longest_rule_wins_unless_priorities_say_otherwise() {
     assert_eq!(routed(&table, "q.b.example", "/"), Some("wild@f"));
     assert_eq!(routed(&table, "b.example", "/"), Some("any@f"));
     assert_eq!(routed(&table, "a", "/first"), Some("first@f"));
-    assert_eq!(name(table.route(EntryPointId(1), &OwnedRequest::get("a", "/"))), None);
+    assert_eq!(name(table.route(EntryPointId(1), false, &OwnedRequest::get("a", "/"))), None);
 }
 
 #[test]
@@ -62,6 +62,22 @@ fn routes_of_the_same_priority_are_tried_by_name() {
     ]);
     assert_eq!(routed(&table, "a", "/"), Some("b@f"));
     assert_eq!(routed(&table, "q", "/"), Some("c@f"));
+}
+
+#[test]
+fn requests_over_tls_go_to_routers_with_tls_only() {
+    let tls = Some(crate::snapshot::tls::RouterTls::default());
+    let table = table(vec![
+        router("plain@f", "Host(`a`)", 0),
+        Router { tls: tls.clone(), ..router("secure@f", "Host(`a`)", 0) },
+        Router { tls, ..router("rest@f", "PathPrefix(`/`)", 1) },
+    ]);
+    let routed = |secure, host| name(table.route(WEB, secure, &OwnedRequest::get(host, "/")));
+    assert_eq!([routed(false, "a"), routed(true, "a")], [Some("plain@f"), Some("secure@f")]);
+    assert_eq!([routed(false, "b"), routed(true, "b")], [None, Some("rest@f")]);
+    let explanation = table.explain(WEB, true, &OwnedRequest::get("b", "/"));
+    assert_eq!((explanation.routers, explanation.secure), (2, true));
+    assert!(table.routes[1].tls.is_some() && table.routes[0].tls.is_none());
 }
 
 #[test]
@@ -143,8 +159,8 @@ proptest! {
         let table = table(routers.collect());
         for request in &requests {
             let expected = naive(&table, request);
-            prop_assert_eq!(name(table.route(WEB, request)), expected, "{:?}", request);
-            let explanation = table.explain(WEB, request);
+            prop_assert_eq!(name(table.route(WEB, false, request)), expected, "{:?}", request);
+            let explanation = table.explain(WEB, false, request);
             prop_assert_eq!(explanation.chosen.as_ref().map(|chosen| &*chosen.router), expected);
             for candidate in &explanation.candidates {
                 prop_assert_eq!(candidate.matched, candidate.failed.is_empty(), "{:?}", candidate);

@@ -3,6 +3,11 @@
 //! What is checked here is only what the plain data cannot hold, and sizes; everything else is for
 //! [`crate::check`].
 
+/// TCP and UDP.
+mod l4;
+/// TLS.
+mod tls;
+
 use std::time::Duration;
 
 use super::generated as pb;
@@ -12,6 +17,7 @@ use crate::limits::{
     MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_RULE_BYTES, MAX_SERVERS, MAX_SERVERS_PER_SERVICE,
     MAX_SERVICES, MAX_TRANSPORTS, MAX_URL_BYTES,
 };
+use crate::snapshot::tls::ServersTls;
 use crate::snapshot::{
     HealthCheck, LoadBalancer, Router, Server, ServersTransport, Service, ServiceKind, Snapshot,
 };
@@ -25,6 +31,9 @@ impl From<&Snapshot> for pb::Snapshot {
             services: snapshot.services.iter().map(from_service).collect(),
             servers_transports: snapshot.servers_transports.iter().map(from_transport).collect(),
             allow_empty: false,
+            tls: (!snapshot.tls.is_empty()).then(|| tls::from_tls(&snapshot.tls)),
+            tcp: (!snapshot.tcp.is_empty()).then(|| l4::from_tcp(&snapshot.tcp)),
+            udp: (!snapshot.udp.is_empty()).then(|| l4::from_udp(&snapshot.udp)),
         }
     }
 }
@@ -46,12 +55,20 @@ impl TryFrom<pb::Snapshot> for Snapshot {
     /// Everything that is too large or cannot be said in the plain data; at most [`MAX_PROBLEMS`].
     fn try_from(message: pb::Snapshot) -> Result<Snapshot, Vec<Problem>> {
         let mut problems = Problems(Vec::new());
+        let (tls, tcp, udp) = (
+            message.tls.unwrap_or_default(),
+            message.tcp.unwrap_or_default(),
+            message.udp.unwrap_or_default(),
+        );
         let servers: usize = message.services.iter().map(count_servers).sum();
+        let servers = servers + l4::count_servers(&tcp, &udp);
         problems.bound("snapshot", "routers", message.routers.len(), MAX_ROUTERS, "routers");
         problems.bound("snapshot", "services", message.services.len(), MAX_SERVICES, "services");
         problems.bound("snapshot", "services", servers, MAX_SERVERS, "servers");
         let transports = message.servers_transports.len();
         problems.bound("snapshot", "serversTransports", transports, MAX_TRANSPORTS, "transports");
+        l4::bound(&tcp, &udp, &mut problems);
+        tls::bound(&tls, &mut problems);
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -64,6 +81,9 @@ impl TryFrom<pb::Snapshot> for Snapshot {
                 .into_iter()
                 .map(|t| to_transport(t, &mut problems))
                 .collect(),
+            tls: tls::to_tls(tls, &mut problems),
+            tcp: l4::to_tcp(tcp, &mut problems),
+            udp: l4::to_udp(udp, &mut problems),
         };
         if problems.0.is_empty() { Ok(snapshot) } else { Err(problems.0) }
     }
@@ -83,6 +103,21 @@ impl Problems {
         if found > limit {
             self.push(object, field, format!("{found} {what}, at most {limit} are allowed"));
         }
+    }
+
+    fn names(&mut self, object: &str, field: &str, names: &[String], limit: usize) {
+        self.bound(object, field, names.len(), limit, "names");
+        for name in names.iter().take(limit) {
+            self.text(object, field, name, MAX_NAME_BYTES);
+        }
+    }
+
+    /// A number that must fit.
+    fn small<T: TryFrom<u32> + Default>(&mut self, object: &str, field: &str, value: u32, limit: u32) -> T {
+        T::try_from(value).unwrap_or_else(|_| {
+            self.push(object, field, format!("{value} is too large, at most {limit} is allowed"));
+            T::default()
+        })
     }
 
     fn text(&mut self, object: &str, field: &str, text: &str, limit: usize) {
@@ -118,6 +153,7 @@ fn from_router(router: &Router) -> pb::Router {
         priority: router.priority,
         middlewares: router.middlewares.clone(),
         service: router.service.clone(),
+        tls: router.tls.as_ref().map(tls::from_router_tls),
     }
 }
 
@@ -126,15 +162,9 @@ fn to_router(router: pb::Router, problems: &mut Problems) -> Router {
     problems.text(&of, "name", &router.name, MAX_NAME_BYTES);
     problems.text(&of, "rule", &router.rule, MAX_RULE_BYTES);
     problems.text(&of, "service", &router.service, MAX_NAME_BYTES);
-    let entry_points = router.entry_points.len();
-    problems.bound(&of, "entryPoints", entry_points, MAX_ENTRY_POINTS_PER_ROUTER, "entry points");
-    problems.bound(&of, "middlewares", router.middlewares.len(), MAX_MIDDLEWARES_PER_ROUTER, "middlewares");
-    for name in &router.entry_points {
-        problems.text(&of, "entryPoints", name, MAX_NAME_BYTES);
-    }
-    for name in &router.middlewares {
-        problems.text(&of, "middlewares", name, MAX_NAME_BYTES);
-    }
+    problems.names(&of, "entryPoints", &router.entry_points, MAX_ENTRY_POINTS_PER_ROUTER);
+    problems.names(&of, "middlewares", &router.middlewares, MAX_MIDDLEWARES_PER_ROUTER);
+    let tls = router.tls.map(|spec| tls::to_router_tls(spec, &of, problems));
     Router {
         name: router.name,
         entry_points: router.entry_points,
@@ -142,6 +172,7 @@ fn to_router(router: pb::Router, problems: &mut Problems) -> Router {
         priority: router.priority,
         middlewares: router.middlewares,
         service: router.service,
+        tls,
     }
 }
 
@@ -229,16 +260,11 @@ fn to_health_check(check: pb::HealthCheck, of: &str, problems: &mut Problems) ->
     for (name, text) in texts {
         problems.text(of, &field(name), text, MAX_HEALTH_FIELD_BYTES);
     }
-    let mut number = |name: &str, value: u32| {
-        u16::try_from(value).unwrap_or_else(|_| {
-            problems.push(of, &field(name), format!("{value} is too large, at most {} is allowed", u16::MAX));
-            0
-        })
-    };
-    let status = number("status", check.status);
-    let port = number("port", check.port);
+    let status: u16 = problems.small(of, &field("status"), check.status, u16::MAX.into());
+    let port: u16 = problems.small(of, &field("port"), check.port, u16::MAX.into());
     let interval = or_millis(check.interval_ms, default.interval);
     HealthCheck {
+        mode: default.mode,
         path: check.path,
         scheme: non_empty(check.scheme),
         method: non_empty(check.method).unwrap_or(default.method),
@@ -260,12 +286,17 @@ fn from_transport(transport: &ServersTransport) -> pb::ServersTransport {
         dial_timeout_ms: Some(millis(transport.dial_timeout)),
         response_header_timeout_ms: millis(transport.response_header_timeout),
         idle_conn_timeout_ms: Some(millis(transport.idle_conn_timeout)),
+        disable_http2: transport.disable_http2,
+        read_idle_timeout_ms: millis(transport.read_idle_timeout),
+        ping_timeout_ms: Some(millis(transport.ping_timeout)),
+        tls: (transport.tls != ServersTls::default()).then(|| tls::from_servers_tls(&transport.tls)),
     }
 }
 
 fn to_transport(transport: pb::ServersTransport, problems: &mut Problems) -> ServersTransport {
     let default = ServersTransport::default();
-    problems.text(&object("serversTransport", &transport.name), "name", &transport.name, MAX_NAME_BYTES);
+    let of = object("serversTransport", &transport.name);
+    problems.text(&of, "name", &transport.name, MAX_NAME_BYTES);
     ServersTransport {
         name: transport.name,
         max_idle_conns_per_host: match transport.max_idle_conns_per_host {
@@ -277,5 +308,9 @@ fn to_transport(transport: pb::ServersTransport, problems: &mut Problems) -> Ser
         idle_conn_timeout: transport
             .idle_conn_timeout_ms
             .map_or(default.idle_conn_timeout, Duration::from_millis),
+        disable_http2: transport.disable_http2,
+        read_idle_timeout: Duration::from_millis(transport.read_idle_timeout_ms),
+        ping_timeout: transport.ping_timeout_ms.map_or(default.ping_timeout, Duration::from_millis),
+        tls: transport.tls.map(|tls| tls::to_servers_tls(tls, &of, problems)).unwrap_or_default(),
     }
 }

@@ -7,8 +7,17 @@ use prost::Message;
 use super::generated as pb;
 use crate::check::check;
 use crate::limits::{MAX_NAME_BYTES, MAX_PROBLEMS, MAX_RULE_BYTES};
+use crate::snapshot::tcp::{
+    Tcp, TcpHealthCheck, TcpLoadBalancer, TcpRouter, TcpServer, TcpServersTransport, TcpService,
+    TcpServiceKind, WeightedService,
+};
+use crate::snapshot::tls::{
+    Certificate, ClientAuth, ClientAuthMode, Domain, GeneratedCertificate, Pem, RouterTls, ServersTls, Store,
+    Tls, TlsOptions, TlsVersion,
+};
+use crate::snapshot::udp::{Udp, UdpRouter, UdpService, UdpServiceKind};
 use crate::snapshot::{
-    HealthCheck, LoadBalancer, Router, Server, ServersTransport, Service, ServiceKind, Snapshot,
+    HealthCheck, HealthMode, LoadBalancer, Router, Server, ServersTransport, Service, ServiceKind, Snapshot,
 };
 
 fn round_trip(snapshot: &Snapshot) -> Snapshot {
@@ -18,6 +27,7 @@ fn round_trip(snapshot: &Snapshot) -> Snapshot {
 
 fn full() -> Snapshot {
     let check = HealthCheck {
+        mode: HealthMode::Http,
         path: "/h".into(),
         scheme: Some("http".into()),
         method: "HEAD".into(),
@@ -44,6 +54,10 @@ fn full() -> Snapshot {
         dial_timeout: Duration::ZERO,
         response_header_timeout: Duration::from_secs(3),
         idle_conn_timeout: Duration::ZERO,
+        disable_http2: true,
+        read_idle_timeout: Duration::from_secs(4),
+        ping_timeout: Duration::ZERO,
+        tls: servers_tls(),
     };
     Snapshot {
         version: 9,
@@ -54,13 +68,188 @@ fn full() -> Snapshot {
             priority: -3,
             middlewares: vec!["m@f".into()],
             service: "s@f".into(),
+            tls: Some(router_tls()),
         }],
         services: vec![
             Service { name: "s@f".into(), kind: ServiceKind::LoadBalancer(balancer) },
             Service { name: "d@f".into(), kind: ServiceKind::LoadBalancer(LoadBalancer::default()) },
         ],
         servers_transports: vec![transport, ServersTransport::default()],
+        tls: tls(),
+        tcp: tcp(),
+        udp: udp(),
     }
+}
+
+fn pem(what: &str) -> Pem {
+    Pem::inline(format!("-----BEGIN {what}-----\nAA==\n-----END {what}-----\n"))
+}
+
+fn certificate(name: &str) -> Certificate {
+    let (cert, key) = (pem("CERTIFICATE"), pem("PRIVATE KEY"));
+    Certificate { name: name.into(), cert, key, ocsp: vec![0x30, 0x00] }
+}
+
+fn domain() -> Domain {
+    Domain { main: "a.x".into(), sans: vec!["*.a.x".into()] }
+}
+
+fn router_tls() -> RouterTls {
+    RouterTls {
+        options: Some("o@f".into()),
+        cert_resolver: Some("le".into()),
+        domains: vec![domain()],
+        passthrough: true,
+    }
+}
+
+fn servers_tls() -> ServersTls {
+    ServersTls {
+        server_name: Some("b.x".into()),
+        insecure_skip_verify: true,
+        root_cas: vec![pem("CERTIFICATE")],
+        certificates: vec![certificate("")],
+        cipher_suites: vec!["TLS_X".into()],
+        min_version: Some(TlsVersion::Tls13),
+        max_version: None,
+        peer_cert_uri: Some("spiffe://x".into()),
+    }
+}
+
+fn tls() -> Tls {
+    let auth = ClientAuth {
+        authorities: vec![pem("CERTIFICATE")],
+        mode: ClientAuthMode::RequireAndVerify,
+        crls: vec![pem("X509 CRL")],
+    };
+    let options = TlsOptions {
+        name: "o@f".into(),
+        min_version: TlsVersion::Tls13,
+        cipher_suites: vec!["TLS_X".into()],
+        curves: vec!["X25519".into()],
+        alpn: vec![],
+        sni_strict: true,
+        client_auth: Some(auth),
+        disable_session_tickets: true,
+        ..TlsOptions::default()
+    };
+    let generated = GeneratedCertificate { resolver: "le".into(), domain: domain() };
+    let stores = vec![
+        Store { default_certificate: Some(certificate("d")), ..Store::default() },
+        Store { name: "default".into(), default_certificate: None, default_generated: Some(generated) },
+    ];
+    Tls { certificates: vec![certificate("c@f")], options: vec![options, TlsOptions::default()], stores }
+}
+
+fn parts() -> Vec<WeightedService> {
+    vec![WeightedService { name: "s@f".into(), weight: 0 }, WeightedService { name: "s@f".into(), weight: 3 }]
+}
+
+fn tcp() -> Tcp {
+    let check = TcpHealthCheck {
+        port: Some(81),
+        send: Some("PING\r\n".into()),
+        expect: Some(String::new()),
+        interval: Duration::from_secs(1),
+        unhealthy_interval: Duration::from_secs(2),
+        timeout: Duration::from_millis(3),
+    };
+    let server =
+        TcpServer { tls: true, weight: 0, draining: true, id: "i".into(), ..TcpServer::new("db:5432") };
+    let balancer = TcpLoadBalancer {
+        servers: vec![server, TcpServer::new("unix:/run/db.sock")],
+        servers_transport: Some("t@f".into()),
+        health_check: Some(check),
+        proxy_protocol: Some(2),
+    };
+    let transport = TcpServersTransport {
+        name: "t@f".into(),
+        dial_timeout: Duration::ZERO,
+        dial_keep_alive: None,
+        termination_delay: Duration::ZERO,
+        proxy_protocol: Some(1),
+        tls: servers_tls(),
+    };
+    let system =
+        TcpServersTransport { dial_keep_alive: Some(Duration::ZERO), ..TcpServersTransport::default() };
+    Tcp {
+        routers: vec![TcpRouter {
+            name: "r@f".into(),
+            entry_points: vec!["web".into()],
+            rule: "HostSNI(`a`)".into(),
+            priority: -3,
+            middlewares: vec!["m@f".into()],
+            service: "s@f".into(),
+            tls: Some(router_tls()),
+        }],
+        services: vec![
+            TcpService { name: "s@f".into(), kind: TcpServiceKind::LoadBalancer(balancer) },
+            TcpService { name: "w@f".into(), kind: TcpServiceKind::Weighted(parts()) },
+        ],
+        servers_transports: vec![transport, system, TcpServersTransport::default()],
+    }
+}
+
+fn udp() -> Udp {
+    Udp {
+        routers: vec![UdpRouter {
+            name: "r@f".into(),
+            entry_points: vec!["dns".into()],
+            service: "s@f".into(),
+        }],
+        services: vec![
+            UdpService { name: "s@f".into(), kind: UdpServiceKind::LoadBalancer(vec!["a:53".into()]) },
+            UdpService { name: "w@f".into(), kind: UdpServiceKind::Weighted(parts()) },
+        ],
+    }
+}
+
+#[test]
+fn a_path_is_refused_where_a_text_is_expected() {
+    let mut snapshot = full();
+    snapshot.tls.certificates[0].cert = Pem::file("/etc/cert.pem");
+    snapshot.tls.certificates[0].key = Pem::inline("/etc/key.pem");
+    snapshot.tcp.servers_transports[0].tls.root_cas = vec![Pem::file("/etc/ca.pem")];
+    let problems = Snapshot::try_from(pb::Snapshot::from(&snapshot)).unwrap_err();
+    let found: Vec<String> = problems.iter().map(|p| format!("{}: {}", p.object, p.field)).collect();
+    let expected = [
+        "tls certificate c@f: certFile",
+        "tls certificate c@f: keyFile",
+        "tcp serversTransport t@f: rootCAs",
+    ];
+    assert_eq!(found, expected);
+    assert!(
+        problems.iter().all(|p| p.message.contains("contents, not paths") && !p.message.contains("/etc"))
+    );
+}
+
+#[test]
+fn what_this_version_does_not_know_is_refused() {
+    let mut message = pb::Snapshot::from(&full());
+    let tls = message.tls.as_mut().unwrap();
+    tls.options[0].min_version = 99;
+    tls.options[0].client_auth.as_mut().unwrap().mode = 99;
+    let tcp = message.tcp.as_mut().unwrap();
+    tcp.services[1].kind = None;
+    tcp.servers_transports[0].proxy_protocol = 256;
+    message.udp.as_mut().unwrap().services[0].kind = None;
+    let problems = Snapshot::try_from(message).unwrap_err();
+    let fields: Vec<&str> = problems.iter().map(|p| &*p.field).collect();
+    assert_eq!(fields, ["minVersion", "clientAuth.clientAuthType", "", "proxyProtocol.version", ""]);
+}
+
+#[test]
+fn a_million_certificates_and_tcp_servers_are_refused_at_once() {
+    let tls = pb::Tls { certificates: vec![pb::Certificate::default(); 1_000_000], ..pb::Tls::default() };
+    let balancer = pb::TcpLoadBalancer {
+        servers: vec![pb::TcpServer::default(); 1_000_000],
+        ..pb::TcpLoadBalancer::default()
+    };
+    let kind = Some(pb::tcp_service::Kind::LoadBalancer(balancer));
+    let services = vec![pb::TcpService { name: "s".into(), kind }];
+    let tcp = pb::Tcp { services, ..pb::Tcp::default() };
+    let message = pb::Snapshot { tls: Some(tls), tcp: Some(tcp), ..pb::Snapshot::default() };
+    assert_eq!(Snapshot::try_from(message).unwrap_err().len(), 2);
 }
 
 #[test]

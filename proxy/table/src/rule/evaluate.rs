@@ -1,7 +1,7 @@
 //! Whether a request matches. Allocates nothing, except for `QueryRegexp` over a value with escapes.
 
 use super::Rule;
-use super::matcher::Matcher;
+use super::matcher::{Matcher, behind_label};
 use super::syntax::{Expr, Node};
 use crate::lookup::Request;
 
@@ -24,14 +24,24 @@ impl Node {
     }
 }
 
+impl Node {
+    pub(super) fn any_matcher(&self, found: &impl Fn(&Matcher) -> bool) -> bool {
+        match &self.expr {
+            Expr::All(parts) | Expr::Any(parts) => parts.iter().any(|part| part.any_matcher(found)),
+            Expr::Not(part) => part.any_matcher(found),
+            Expr::Matcher(matcher) => found(matcher),
+        }
+    }
+}
+
 impl Matcher {
     /// Whether `request` matches.
     pub(crate) fn matches(&self, request: &(impl Request + ?Sized)) -> bool {
         match self {
             Matcher::AnyHost => true,
             Matcher::Host(host) => request.host() == &**host,
-            Matcher::HostWildcard(rest) => {
-                request.host().split_once('.').is_some_and(|(_, behind)| behind == &**rest)
+            Matcher::HostWildcard(wildcard) => {
+                request.host().split_once('.').is_some_and(|(_, behind)| behind == behind_label(wildcard))
             }
             Matcher::HostRegexp(pattern) => pattern.is_match(request.host().as_bytes()),
             Matcher::Path(path) => request.path() == &**path,
@@ -56,6 +66,7 @@ impl Matcher {
             }),
             Matcher::Method(method) => request.method() == &**method,
             Matcher::ClientIp(range) => range.contains(request.client_ip()),
+            Matcher::Alpn(protocol) => request.offers(protocol.as_bytes()),
             Matcher::Never(_) => false,
         }
     }

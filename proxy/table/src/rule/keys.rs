@@ -3,7 +3,7 @@
 //! Necessary, not sufficient: who finds a rule by its keys still asks the rule.
 
 use super::Rule;
-use super::matcher::Matcher;
+use super::matcher::{Matcher, behind_label};
 use super::syntax::{Expr, Node};
 
 /// Keys of one rule at most; a rule with more is found without.
@@ -46,10 +46,21 @@ impl Rule {
     pub(crate) fn host_keys(&self) -> HostKeys<'_> {
         keys(&self.root, &|matcher| match matcher {
             Matcher::Host(host) => Some(Some(HostKey::Exact(host))),
-            Matcher::HostWildcard(rest) => Some(Some(HostKey::Wildcard(rest))),
+            Matcher::HostWildcard(wildcard) => Some(Some(HostKey::Wildcard(behind_label(wildcard)))),
             Matcher::Never(_) => Some(None),
             _ => None,
         })
+    }
+
+    /// The hosts that it names, each once, sorted: literals and wildcards (`*.example.com`) of `Host` and `HostSNI`
+    /// that are not under a `!`. For these, certificates are ordered and TLS options are chosen. Not among them:
+    /// `*`, and what regular expressions match.
+    pub fn hosts(&self) -> Vec<&str> {
+        let mut hosts = Vec::new();
+        named(&self.root, &mut hosts);
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
     }
 
     /// What is left to ask of a request. `by_host`: there are [`Rule::host_keys`], and it has one of them.
@@ -76,6 +87,15 @@ impl Rule {
             Matcher::PathPrefix(prefix) if prefix.len() > 1 => Some(Some(PathKey::Prefix(prefix))),
             _ => None,
         })
+    }
+}
+
+/// Collects the hosts that `node` names, except under `!`.
+fn named<'a>(node: &'a Node, hosts: &mut Vec<&'a str>) {
+    match &node.expr {
+        Expr::All(parts) | Expr::Any(parts) => parts.iter().for_each(|part| named(part, hosts)),
+        Expr::Matcher(Matcher::Host(host) | Matcher::HostWildcard(host)) => hosts.push(host),
+        Expr::Not(_) | Expr::Matcher(_) => {}
     }
 }
 

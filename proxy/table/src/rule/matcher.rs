@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::RuleError;
 use super::pattern::Pattern;
+use crate::server_url::is_host_name;
 
 /// One question to a request.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub(crate) enum Matcher {
     AnyHost,
     /// ``Host(`a.example`)``: lower case, no trailing dot.
     Host(Box<str>),
-    /// ``Host(`*.example`)``: what stands behind `*.`, lower case, no trailing dot.
+    /// ``Host(`*.example`)``: lower case, no trailing dot. See [`behind_label`].
     HostWildcard(Box<str>),
     HostRegexp(Pattern),
     Path(Box<str>),
@@ -37,6 +38,8 @@ pub(crate) enum Matcher {
     /// In capitals.
     Method(Box<str>),
     ClientIp(IpRange),
+    /// A protocol that the client offers (RFC 7301).
+    Alpn(Box<str>),
     /// Allowed, but no request matches it; why.
     Never(&'static str),
 }
@@ -50,6 +53,11 @@ impl Matcher {
             _ => 0,
         }
     }
+}
+
+/// What stands behind `*.` of a wildcard.
+pub(crate) fn behind_label(wildcard: &str) -> &str {
+    wildcard.strip_prefix("*.").unwrap_or(wildcard)
 }
 
 /// An address or a CIDR block; IPv4 addresses in IPv6 form count as IPv4.
@@ -109,9 +117,43 @@ pub(super) enum Kind {
     QueryRegexp,
     Method,
     ClientIp,
+    HostSni,
+    HostSniRegexp,
+    Alpn,
 }
 
-const KINDS: [(&str, Kind); 11] = [
+/// Whom a rule is for: each has matchers of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    Http,
+    Tcp,
+}
+
+impl Language {
+    fn kinds(self) -> &'static [(&'static str, Kind)] {
+        match self {
+            Language::Http => &HTTP_KINDS,
+            Language::Tcp => &TCP_KINDS,
+        }
+    }
+
+    /// Names that are known elsewhere, and what to write instead.
+    fn foreign(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Language::Http => &NOT_HTTP,
+            Language::Tcp => &NOT_TCP,
+        }
+    }
+}
+
+const TCP_KINDS: [(&str, Kind); 4] = [
+    ("HostSNI", Kind::HostSni),
+    ("HostSNIRegexp", Kind::HostSniRegexp),
+    ("ClientIP", Kind::ClientIp),
+    ("ALPN", Kind::Alpn),
+];
+
+const HTTP_KINDS: [(&str, Kind); 11] = [
     ("Host", Kind::Host),
     ("HostRegexp", Kind::HostRegexp),
     ("Path", Kind::Path),
@@ -125,8 +167,22 @@ const KINDS: [(&str, Kind); 11] = [
     ("ClientIP", Kind::ClientIp),
 ];
 
-/// Names of version 2 and of TCP rules, and what to write instead.
-const FORMER: [(&str, &str); 6] = [
+/// Names of HTTP rules.
+const NOT_TCP: [(&str, &str); 10] = [
+    ("Host", "it is for HTTP routers, here it is `HostSNI`"),
+    ("HostRegexp", "it is for HTTP routers, here it is `HostSNIRegexp`"),
+    ("Path", "it is for HTTP routers"),
+    ("PathPrefix", "it is for HTTP routers"),
+    ("PathRegexp", "it is for HTTP routers"),
+    ("Header", "it is for HTTP routers"),
+    ("HeaderRegexp", "it is for HTTP routers"),
+    ("Query", "it is for HTTP routers"),
+    ("QueryRegexp", "it is for HTTP routers"),
+    ("Method", "it is for HTTP routers"),
+];
+
+/// Names of version 2 and of TCP rules.
+const NOT_HTTP: [(&str, &str); 6] = [
     ("HostHeader", "it is `Host` in version 3 syntax"),
     ("Headers", "it is `Header` in version 3 syntax"),
     ("HeadersRegexp", "it is `HeaderRegexp` in version 3 syntax"),
@@ -138,23 +194,25 @@ const FORMER: [(&str, &str); 6] = [
 /// A name differs by at most this many letters from the one that is suggested for it.
 const MAX_SUGGESTED_DISTANCE: usize = 3;
 
-pub(super) fn kind(name: &str) -> Option<Kind> {
-    KINDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
+pub(super) fn kind(language: Language, name: &str) -> Option<Kind> {
+    language.kinds().iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
 }
 
 /// What to say about a name that is no matcher.
-pub(super) fn unknown(name: &str) -> String {
-    if let Some((_, why)) = FORMER.iter().find(|(former, _)| former.eq_ignore_ascii_case(name)) {
+pub(super) fn unknown(language: Language, name: &str) -> String {
+    let kinds = language.kinds();
+    let mut foreign = language.foreign().iter();
+    if let Some((_, why)) = foreign.find(|(known, _)| known.eq_ignore_ascii_case(name)) {
         return format!("there is no matcher `{name}`: {why}");
     }
     let lower = name.to_ascii_lowercase();
-    let nearest = KINDS.iter().map(|(known, _)| (distance(&lower, &known.to_ascii_lowercase()), known)).min();
+    let nearest = kinds.iter().map(|(known, _)| (distance(&lower, &known.to_ascii_lowercase()), known)).min();
     match nearest {
         Some((far, known)) if far <= MAX_SUGGESTED_DISTANCE && far * 2 <= known.len() => {
             format!("there is no matcher `{name}`, did you mean `{known}`?")
         }
         _ => {
-            let names: Vec<&str> = KINDS.iter().map(|(known, _)| *known).collect();
+            let names: Vec<&str> = kinds.iter().map(|(known, _)| *known).collect();
             format!("there is no matcher `{:.64}`; there are {}", name, names.join(", "))
         }
     }
@@ -187,7 +245,7 @@ pub(super) struct Built {
 
 /// Makes a matcher of `values`, each with its place; the matcher itself stands at `at`.
 pub(super) fn build(kind: Kind, at: usize, values: &[(usize, String)]) -> Result<Built, RuleError> {
-    let name = KINDS.iter().find(|(_, k)| *k == kind).map_or("", |(name, _)| *name);
+    let name = HTTP_KINDS.iter().chain(&TCP_KINDS).find(|(_, k)| *k == kind).map_or("", |(name, _)| *name);
     check_count(kind, name, at, values)?;
     if let Some((at, _)) = values.iter().find(|(_, value)| value.is_empty()) {
         return Err(RuleError::new(*at, format!("{name} with an empty value")));
@@ -196,9 +254,17 @@ pub(super) fn build(kind: Kind, at: usize, values: &[(usize, String)]) -> Result
     let second = values.get(1).map(|(at, value)| (*at, value.as_str()));
     let boxed = |text: &str| -> Box<str> { text.into() };
     let matcher = match (kind, second) {
-        (Kind::Host, _) => host(first_at, first)?,
-        (Kind::HostRegexp, _) if !first.is_ascii() => return Err(not_ascii(name, first_at)),
-        (Kind::HostRegexp, _) => Matcher::HostRegexp(Pattern::new(first, first_at)?),
+        (Kind::Host, _) => host(name, first_at, first)?,
+        (Kind::HostSni, _) => server_name(name, first_at, first)?,
+        (Kind::HostRegexp | Kind::HostSniRegexp, _) if !first.is_ascii() => {
+            return Err(not_ascii(name, first_at));
+        }
+        (Kind::HostRegexp | Kind::HostSniRegexp, _) => Matcher::HostRegexp(Pattern::new(first, first_at)?),
+        (Kind::Alpn, _) if first == "acme-tls/1" => {
+            let message = "acme-tls/1 is answered by the proxy itself and cannot be routed";
+            return Err(RuleError::new(first_at, message));
+        }
+        (Kind::Alpn, _) => Matcher::Alpn(boxed(first)),
         (Kind::Path | Kind::PathPrefix, _) if !first.starts_with('/') => {
             return Err(RuleError::new(first_at, format!("the value of {name} must start with `/`")));
         }
@@ -257,17 +323,32 @@ fn not_ascii(name: &str, at: usize) -> RuleError {
     )
 }
 
-fn host(at: usize, value: &str) -> Result<Matcher, RuleError> {
+/// As a host, but what no client can ask for is an error.
+fn server_name(name: &str, at: usize, value: &str) -> Result<Matcher, RuleError> {
+    let matcher = host(name, at, value)?;
+    let sound = match &matcher {
+        Matcher::Host(host) => is_host_name(host),
+        Matcher::HostWildcard(wildcard) => is_host_name(behind_label(wildcard)),
+        Matcher::AnyHost => true,
+        _ => false,
+    };
+    if sound {
+        return Ok(matcher);
+    }
+    Err(RuleError::new(at, format!("{value:?} is no host name; expected one such as example.com, or `*`")))
+}
+
+fn host(name: &str, at: usize, value: &str) -> Result<Matcher, RuleError> {
     if value == "*" {
         return Ok(Matcher::AnyHost);
     }
     if !value.is_ascii() {
-        return Err(not_ascii("Host", at));
+        return Err(not_ascii(name, at));
     }
     let value = value.to_ascii_lowercase();
     let value = value.strip_suffix('.').unwrap_or(&value);
-    if let Some(rest) = value.strip_prefix("*.") {
-        return Ok(Matcher::HostWildcard(rest.into()));
+    if value.starts_with("*.") {
+        return Ok(Matcher::HostWildcard(value.into()));
     }
     if value.starts_with('*') {
         return Ok(Matcher::Never(

@@ -1,7 +1,7 @@
 //! Text of a rule to tree: tokens as in Go, `!` before `&&` before `||`.
 
 use super::RuleError;
-use super::matcher::{self, Matcher};
+use super::matcher::{self, Language, Matcher};
 use crate::limits::{MAX_RULE_DEPTH, MAX_RULE_MATCHERS, MAX_RULE_REGEX_BYTES};
 
 /// A part of a rule and where it stands in the text, in bytes.
@@ -33,8 +33,9 @@ pub(super) struct Parsed {
 }
 
 /// Reads a whole rule.
-pub(super) fn parse(text: &str) -> Result<Parsed, RuleError> {
+pub(super) fn parse(text: &str, language: Language) -> Result<Parsed, RuleError> {
     let mut parser = Parser {
+        language,
         text,
         position: 0,
         ahead: (0, Token::End, 0),
@@ -45,7 +46,11 @@ pub(super) fn parse(text: &str) -> Result<Parsed, RuleError> {
     };
     parser.advance()?;
     if parser.ahead.1 == Token::End {
-        return Err(RuleError::new(0, "the rule is empty; expected a matcher such as Host(`example.com`)"));
+        let example = match language {
+            Language::Http => "Host(`example.com`)",
+            Language::Tcp => "HostSNI(`example.com`)",
+        };
+        return Err(RuleError::new(0, format!("the rule is empty; expected a matcher such as {example}")));
     }
     let root = parser.alternatives()?;
     match &parser.ahead {
@@ -88,6 +93,7 @@ impl Token {
 }
 
 struct Parser<'a> {
+    language: Language,
     text: &'a str,
     /// Behind `ahead`.
     position: usize,
@@ -175,7 +181,8 @@ impl Parser<'_> {
         if self.matchers > MAX_RULE_MATCHERS {
             return Err(RuleError::new(at, format!("more than {MAX_RULE_MATCHERS} matchers in one rule")));
         }
-        let kind = matcher::kind(name).ok_or_else(|| RuleError::new(at, matcher::unknown(name)))?;
+        let kind = matcher::kind(self.language, name)
+            .ok_or_else(|| RuleError::new(at, matcher::unknown(self.language, name)))?;
         self.advance()?;
         if self.ahead.1 != Token::Open {
             let message = format!("found {}, expected `(` after {name}", self.ahead.1.name());

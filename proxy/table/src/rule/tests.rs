@@ -263,6 +263,49 @@ fn depth_size_and_number_are_bounded() {
     error(&heavy);
 }
 
+#[test]
+fn tcp_rules_have_matchers_of_their_own() {
+    for (text, why) in [
+        ("Host(`a`)", "there is no matcher `Host`: it is for HTTP routers, here it is `HostSNI`"),
+        ("HostSNI(`a`) && Path(`/`)", "there is no matcher `Path`: it is for HTTP routers"),
+        ("HostSNIRegex(`a`)", "there is no matcher `HostSNIRegex`, did you mean `HostSNIRegexp`?"),
+        ("", "the rule is empty; expected a matcher such as HostSNI(`example.com`)"),
+        (
+            "HostSNI(`a`, `b`)",
+            "HostSNI takes one value, found 2; for alternatives write HostSNI(`a`) || HostSNI(`b`)",
+        ),
+        ("HostSNI(`a:443`)", "\"a:443\" is no host name; expected one such as example.com, or `*`"),
+        ("HostSNI(`*x`)", "\"*x\" is no host name; expected one such as example.com, or `*`"),
+        ("ALPN(`acme-tls/1`)", "acme-tls/1 is answered by the proxy itself and cannot be routed"),
+    ] {
+        assert_eq!(Rule::parse_tcp(text).unwrap_err().message, why, "{text}");
+    }
+    assert_eq!(
+        error("HostSNI(`a`)").message,
+        "there is no matcher `HostSNI`: it is for TCP routers, here it is `Host`"
+    );
+    let rule = Rule::parse_tcp("hostsni(`a`) && (alpn(`h2`) || !CLIENTIP(`10.0.0.0/8`))").unwrap();
+    assert!(rule.matches(&get("a/")) && !rule.matches(&get("b/")));
+}
+
+#[test]
+fn only_a_bare_star_is_a_catch_all() {
+    for (text, priority) in [("HostSNI(`*`)", -1), ("(HostSNI(`*`))", -1), ("HostSNI(`*`) && ALPN(`a`)", 25)]
+    {
+        let rule = Rule::parse_tcp(text).unwrap();
+        assert_eq!((rule.is_catch_all(), rule.default_tcp_priority()), (priority == -1, priority), "{text}");
+    }
+}
+
+#[test]
+fn hosts_are_those_that_are_not_negated() {
+    let text = "Host(`b.x`) && Path(`/`) || (Host(`A.x.`) && !Host(`c.x`)) || Host(`*.y`) || Host(`b.x`) || Host(`*`) \
+                || HostRegexp(`d`)";
+    assert_eq!(rule(text).hosts(), ["*.y", "a.x", "b.x"]);
+    assert!(rule("!(Host(`a`) || Host(`b`)) && Path(`/`)").hosts().is_empty());
+    assert_eq!(Rule::parse_tcp("HostSNI(`a`) || HostSNI(`*`)").unwrap().hosts(), ["a"]);
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused(text in "[ -~é`\\n]{0,80}") {

@@ -1,53 +1,72 @@
 //! What an object names must be there.
 //!
 //! Only names of this provider are judged. An object whose name leads to one that was left out is left out too,
-//! with the reason at the place of the name.
+//! with the reason at the place of the name. Services that lead back to themselves are left out.
 
-use super::{Kind, Objects, PROVIDER};
+use super::{DEFAULT, Kind, Objects, PROVIDER, middlewares::Middleware};
 use crate::decode::Sink;
 use crate::problem::{Problem, Scope, Span};
 use crate::suggest::nearest;
-use crate::tree::{Node, Value, quote};
+use crate::traefik::source_map::child;
+use crate::tree::{Node, quote};
 use pancake_table::snapshot::ServiceKind;
+use pancake_table::snapshot::tcp::{TcpServiceKind, WeightedService};
+use pancake_table::snapshot::tls::{RouterTls, TlsOptions};
+use pancake_table::snapshot::udp::UdpServiceKind;
 
 /// Names that are looked for among all that are there, to say which was probably meant.
 const MAX_SUGGESTIONS: usize = 20;
 
 /// Marks as unsound what names something that is not there or not sound; transports, services, routers in turn.
 pub(super) fn resolve(objects: &mut Objects, sink: &Sink) {
-    let mut suggestions = MAX_SUGGESTIONS;
+    let mut resolver = Resolver { sink, suggestions: MAX_SUGGESTIONS };
     for (name, service) in &mut objects.services {
         let ServiceKind::LoadBalancer(balancer) = &service.value.kind;
-        let Some(transport) = &balancer.servers_transport else { continue };
-        if let Some(message) = fault(transport, "servers transport", &objects.transports, &mut suggestions) {
-            let span = find(&service.node, &["loadBalancer", "serversTransport"], None);
-            push(sink, format!("service {name}"), span, message);
-            service.sound = false;
-        }
+        let site = Site::new("service", name, &service.node);
+        service.sound &= resolver.transport(&site, balancer.servers_transport.as_ref(), &objects.transports);
     }
+    for (name, service) in &mut objects.tcp_services {
+        let TcpServiceKind::LoadBalancer(balancer) = &service.value.kind else { continue };
+        let site = Site::new("tcp service", name, &service.node);
+        service.sound &=
+            resolver.transport(&site, balancer.servers_transport.as_ref(), &objects.tcp_transports);
+    }
+    resolver.weighted("tcp service", &mut objects.tcp_services, |service| match &service.kind {
+        TcpServiceKind::Weighted(parts) => parts,
+        TcpServiceKind::LoadBalancer(_) => &[],
+    });
+    resolver.weighted("udp service", &mut objects.udp_services, |service| match &service.kind {
+        UdpServiceKind::Weighted(parts) => parts,
+        UdpServiceKind::LoadBalancer(_) => &[],
+    });
     for (name, router) in &mut objects.routers {
-        let mut report = |span: Span, message: Fault| {
-            push(sink, format!("router {name}"), span, message);
-            router.sound = false;
-        };
-        for (index, middleware) in router.value.middlewares.iter().enumerate() {
-            let span = || find(&router.node, &["middlewares"], Some(index));
-            let known = objects.middlewares.get(middleware).and_then(|middleware| middleware.value.kind);
-            if let Some(kind) = known {
-                let text = format!("not supported yet: the middleware {} is a {kind}", quote(middleware));
-                report(span(), Fault { message: text, suggestion: None });
-            } else if let Some(message) =
-                fault(middleware, "middleware", &objects.middlewares, &mut suggestions)
-            {
-                report(span(), message);
-            }
-        }
-        if router.value.service.is_empty() {
-            continue;
-        }
-        if let Some(message) = fault(&router.value.service, "service", &objects.services, &mut suggestions) {
-            report(find(&router.node, &["service"], None), message);
-        }
+        let site = Site::new("router", name, &router.node);
+        router.sound &= resolver.middlewares(&site, &router.value.middlewares, &objects.middlewares)
+            & resolver.options(&site, router.value.tls.as_ref(), &objects.tls_options)
+            & resolver.service(&site, &router.value.service, &objects.services);
+    }
+    for (name, router) in &mut objects.tcp_routers {
+        let site = Site::new("tcp router", name, &router.node);
+        router.sound &= resolver.middlewares(&site, &router.value.middlewares, &objects.tcp_middlewares)
+            & resolver.options(&site, router.value.tls.as_ref(), &objects.tls_options)
+            & resolver.service(&site, &router.value.service, &objects.tcp_services);
+    }
+    for (name, router) in &mut objects.udp_routers {
+        let site = Site::new("udp router", name, &router.node);
+        router.sound &= resolver.service(&site, &router.value.service, &objects.udp_services);
+    }
+}
+
+/// The object that names others.
+struct Site<'a> {
+    kind: &'static str,
+    name: &'a str,
+    node: &'a Node,
+}
+
+impl<'a> Site<'a> {
+    fn new(kind: &'static str, name: &'a str, node: &'a Node) -> Site<'a> {
+        Site { kind, name, node }
     }
 }
 
@@ -56,39 +75,134 @@ struct Fault {
     suggestion: Option<String>,
 }
 
-/// Why `name` cannot be used, if it cannot. `suggestions` counts down.
-fn fault<T>(name: &str, kind: &str, known: &Kind<T>, suggestions: &mut usize) -> Option<Fault> {
-    let own = name.strip_suffix(PROVIDER)?.strip_suffix('@')?;
-    match known.get(name) {
-        Some(object) if object.sound => None,
-        Some(object) => {
-            let message = format!("the {kind} {} is left out, see {}", quote(name), object.span);
-            Some(Fault { message, suggestion: None })
+struct Resolver<'s> {
+    sink: &'s Sink,
+    /// Counts down.
+    suggestions: usize,
+}
+
+/// Each says whether what is named can be used.
+impl Resolver<'_> {
+    fn transport<T>(&mut self, site: &Site<'_>, transport: Option<&String>, known: &Kind<T>) -> bool {
+        transport.is_none_or(|name| {
+            self.named(site, "loadBalancer.serversTransport", name, "servers transport", known)
+        })
+    }
+
+    fn service<T>(&mut self, site: &Site<'_>, service: &str, known: &Kind<T>) -> bool {
+        service.is_empty() || self.named(site, "service", service, "service", known)
+    }
+
+    fn options(&mut self, site: &Site<'_>, tls: Option<&RouterTls>, known: &Kind<TlsOptions>) -> bool {
+        let options = tls.and_then(|tls| tls.options.as_ref()).filter(|name| *name != DEFAULT);
+        options.is_none_or(|name| self.named(site, "tls.options", name, "set of TLS options", known))
+    }
+
+    fn middlewares(&mut self, site: &Site<'_>, names: &[String], known: &Kind<Middleware>) -> bool {
+        let mut sound = true;
+        for (index, name) in names.iter().enumerate() {
+            let field = format!("middlewares.{index}");
+            if let Some(kind) = known.get(name).and_then(|middleware| middleware.value.kind) {
+                let message = format!("not supported yet: the middleware {} is a {kind}", quote(name));
+                self.push(site, &field, Fault { message, suggestion: None });
+                sound = false;
+            } else {
+                sound &= self.named(site, &field, name, "middleware", known);
+            }
         }
-        None => {
-            let strip = |name: &'_ str| name.len() - PROVIDER.len() - 1;
-            let names = known.keys().map(|name| &name[..strip(name)]);
-            let suggestion = if *suggestions > 0 { nearest(own, names).map(quote) } else { None };
-            *suggestions = suggestions.saturating_sub(1);
-            Some(Fault { message: format!("the {kind} {} does not exist", quote(name)), suggestion })
+        sound
+    }
+
+    /// Services in the order in which they can be built: parts first. What is left over leads back to itself.
+    fn weighted<T>(
+        &mut self,
+        kind: &'static str,
+        services: &mut Kind<T>,
+        parts: fn(&T) -> &[WeightedService],
+    ) {
+        let names: Vec<String> = services.keys().cloned().collect();
+        let place = |name: &str| names.binary_search_by(|known| known.as_str().cmp(name)).ok();
+        let mut users: Vec<Vec<usize>> = vec![Vec::new(); names.len()];
+        let mut waiting = vec![0_usize; names.len()];
+        for (user, service) in services.values().enumerate() {
+            for part in parts(&service.value).iter().filter_map(|part| place(&part.name)) {
+                users[part].push(user);
+                waiting[user] += 1;
+            }
         }
+        let mut ready: Vec<usize> = (0..names.len()).filter(|at| waiting[*at] == 0).collect();
+        while let Some(at) = ready.pop() {
+            let Some(service) = services.get(&names[at]) else { continue };
+            let site = Site::new(kind, &names[at], &service.node);
+            let mut sound = true;
+            for (index, part) in parts(&service.value).iter().enumerate().filter(|(_, p)| !p.name.is_empty())
+            {
+                let field = format!("weighted.services.{index}.name");
+                sound &= self.named(&site, &field, &part.name, "service", services);
+            }
+            if let Some(service) = services.get_mut(&names[at]) {
+                service.sound &= sound;
+            }
+            for user in &users[at] {
+                waiting[*user] -= 1;
+                if waiting[*user] == 0 {
+                    ready.push(*user);
+                }
+            }
+        }
+        let in_loop = |part: &WeightedService| place(&part.name).is_some_and(|at| waiting[at] > 0);
+        for (at, service) in services.values_mut().enumerate().filter(|(at, _)| waiting[*at] > 0) {
+            let site = Site::new(kind, &names[at], &service.node);
+            let listed = parts(&service.value);
+            if let Some(index) = listed.iter().position(in_loop) {
+                let message = format!("the service {} leads back to itself", quote(&listed[index].name));
+                let field = format!("weighted.services.{index}.name");
+                self.push(&site, &field, Fault { message, suggestion: None });
+            }
+            service.sound = false;
+        }
+    }
+
+    fn named<T>(&mut self, site: &Site<'_>, field: &str, name: &str, kind: &str, known: &Kind<T>) -> bool {
+        let fault = self.fault(name, kind, known);
+        let sound = fault.is_none();
+        if let Some(fault) = fault {
+            self.push(site, field, fault);
+        }
+        sound
+    }
+
+    /// Why `name` cannot be used, if it cannot.
+    fn fault<T>(&mut self, name: &str, kind: &str, known: &Kind<T>) -> Option<Fault> {
+        let own = name.strip_suffix(PROVIDER)?.strip_suffix('@')?;
+        match known.get(name) {
+            Some(object) if object.sound => None,
+            Some(object) => {
+                let message = format!("the {kind} {} is left out, see {}", quote(name), object.span);
+                Some(Fault { message, suggestion: None })
+            }
+            None => {
+                let names = known.keys().map(|name| name.split('@').next().unwrap_or_default());
+                let suggestion = if self.suggestions > 0 { nearest(own, names).map(quote) } else { None };
+                self.suggestions = self.suggestions.saturating_sub(1);
+                Some(Fault { message: format!("the {kind} {} does not exist", quote(name)), suggestion })
+            }
+        }
+    }
+
+    fn push(&self, site: &Site<'_>, field: &str, fault: Fault) {
+        let problem = Problem::new(find(site.node, field), fault.message).suggest(fault.suggestion);
+        let scope = Scope::Object(format!("{} {}", site.kind, site.name));
+        self.sink.push(problem.scope(scope));
     }
 }
 
-fn push(sink: &Sink, object: String, span: Span, fault: Fault) {
-    sink.push(Problem::new(span, fault.message).suggest(fault.suggestion).scope(Scope::Object(object)));
-}
-
-/// Where the value under `keys` is, or the element at `index` of it; as near as there is one.
-fn find(node: &Node, keys: &[&str], index: Option<usize>) -> Span {
+/// Where the value of `field` is; as near as there is one.
+fn find(node: &Node, field: &str) -> Span {
     let mut at = node;
-    for key in keys {
-        let Value::Map(entries) = &at.value else { break };
-        let Some(entry) = entries.iter().find(|entry| entry.key.eq_ignore_ascii_case(key)) else { break };
-        at = &entry.value;
+    for step in field.split('.') {
+        let Some((_, value)) = child(at, step) else { break };
+        at = value;
     }
-    match (&at.value, index) {
-        (Value::List(items), Some(index)) => items.get(index).unwrap_or(at).span.clone(),
-        _ => at.span.clone(),
-    }
+    at.span.clone()
 }

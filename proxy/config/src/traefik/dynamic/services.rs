@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pancake_table::snapshot::{HealthCheck, LoadBalancer, Server, Service, ServiceKind};
+use pancake_table::snapshot::{HealthCheck, HealthMode, LoadBalancer, Server, Service, ServiceKind};
 
 use super::qualified;
 use crate::decode::Fields;
@@ -60,23 +60,15 @@ fn server(fields: &Fields<'_, '_>) -> Server {
 
 fn health_check(fields: &Fields<'_, '_>) -> HealthCheck {
     let default = HealthCheck::default();
-    if fields.word("mode", &[("http", true), ("grpc", false)]) == Some(false)
-        && let Some((_, node)) = fields.scalar("mode")
-    {
-        let what = "health checks by gRPC";
-        fields.sink().push(Problem::not_supported(node.span.clone(), what).expected("http"));
-    }
+    let modes = [("http", HealthMode::Http), ("grpc", HealthMode::Grpc)];
     let text = |key| fields.string(key).filter(|text| !text.is_empty()).map(str::to_string);
-    let over_zero = |key, default: Duration| {
-        let expected = "a duration over zero, such as 10s";
-        let parse = |text: &str| crate::duration::parse(text).filter(|duration| !duration.is_zero());
-        fields.parsed(key, expected, parse).unwrap_or(default)
-    };
+    let over_zero = |key, default: Duration| fields.duration_over_zero(key).unwrap_or(default);
     let is_status = |status: &u16| *status == 0 || (100..600).contains(status);
     let status = fields.number("status", "a status from 100 to 599", is_status);
     let port = fields.number::<u16>("port", "a port from 1 to 65535", |_| true);
     let interval = over_zero("interval", default.interval);
     HealthCheck {
+        mode: fields.word("mode", &modes).unwrap_or_default(),
         path: text("path").unwrap_or(default.path),
         scheme: text("scheme"),
         method: text("method").unwrap_or(default.method),

@@ -1,10 +1,13 @@
 use std::time::Duration;
 
 use pancake_table::check::{Problem as CheckProblem, check};
-use pancake_table::snapshot::{HealthCheck, LoadBalancer, Server, ServiceKind};
+use pancake_table::snapshot::{HealthCheck, HealthMode, LoadBalancer, Server, ServiceKind};
 
 use super::*;
 use crate::tree::Format;
+
+/// `tcp`, `udp` and `tls`.
+mod layers;
 
 fn yaml<'t>(name: &'t str, text: &'t str) -> File<'t> {
     File { name, text, format: Format::Yaml }
@@ -44,13 +47,13 @@ http:
         serversTransport: slow
         responseForwarding: {flushInterval: 100ms}
         healthCheck:
-          {scheme: http, mode: http, path: /health, method: HEAD, status: 204, port: 9000, interval: 10s,
+          {scheme: http, mode: grpc, path: /health, method: HEAD, status: 204, port: 9000, interval: 10s,
            unhealthyInterval: 1s, timeout: 2s, hostname: h, followRedirects: false, headers: {X-A: b}}
   serversTransports:
     slow:
       maxIdleConnsPerHost: 5
       disableHTTP2: true
-      forwardingTimeouts: {dialTimeout: 1s, responseHeaderTimeout: 2s, idleConnTimeout: 3s, pingTimeout: 4s}
+      forwardingTimeouts: {dialTimeout: 1s, responseHeaderTimeout: 2s, idleConnTimeout: 3s, readIdleTimeout: 5s, pingTimeout: 4s}
 ";
 
 #[test]
@@ -72,6 +75,7 @@ fn reads_every_supported_key() {
         ],
         pass_host_header: false,
         health_check: Some(HealthCheck {
+            mode: HealthMode::Grpc,
             path: "/health".into(),
             scheme: Some("http".into()),
             method: "HEAD".into(),
@@ -93,6 +97,10 @@ fn reads_every_supported_key() {
         dial_timeout: Duration::from_secs(1),
         response_header_timeout: Duration::from_secs(2),
         idle_conn_timeout: Duration::from_secs(3),
+        disable_http2: true,
+        read_idle_timeout: Duration::from_secs(5),
+        ping_timeout: Duration::from_secs(4),
+        ..ServersTransport::default()
     };
     assert_eq!(loaded.snapshot.servers_transports, [transport]);
 }
@@ -124,7 +132,7 @@ fn faulty_objects_are_left_out_and_the_rest_serves() {
 http:
   routers:
     good: {rule: 'Host(`a`)', service: ok}
-    secure: {rule: 'Host(`b`)', service: ok, tls: {}}
+    secure: {rule: 'Host(`b`)', service: ok, parentRefs: [good]}
     typo: {rul: 'Host(`c`)', service: ok}
     behind: {rule: 'Host(`d`)', service: sticky}
     lost: {rule: 'Host(`e`)', service: okk}
@@ -136,15 +144,14 @@ http:
     shadow: {mirroring: {service: ok}}
     empty: {}
   serversTransports:
-    mtls: {serverName: example.org}
-tls: {certificates: [{certFile: a, keyFile: b}]}
-tcp: {}
+    mtls: {spiffe: {}}
+tls: {certificates: [{certFile: a, keyFile: b}, {certFile: a}]}
 ",
     );
     assert_eq!(
         printed(&loaded),
         [
-            "web.yml:5:46: router secure@file: not supported yet: http.routers.secure.tls",
+            "web.yml:5:46: router secure@file: not supported yet: http.routers.secure.parentRefs",
             "web.yml:6:11: router typo@file: http.routers.typo.rule is missing; expected a rule such as Host(`example.org`)",
             "web.yml:6:12: router typo@file: unknown key \"rul\" in http.routers.typo; did you mean \"rule\"?",
             "web.yml:7:42: router behind@file: the service \"sticky@file\" is left out, see web.yml:12:5",
@@ -157,9 +164,8 @@ tcp: {}
             "web.yml:13:69: service transported@file: unknown key \"urll\" in http.services.transported.loadBalancer.servers[0]; did you mean \"url\"?",
             "web.yml:14:14: service shadow@file: not supported yet: http.services.shadow.mirroring",
             "web.yml:15:12: service empty@file: http.services.empty.loadBalancer is missing; expected a loadBalancer with servers",
-            "web.yml:17:12: serversTransport mtls@file: not supported yet: http.serversTransports.mtls.serverName",
-            "web.yml:18:1: section tls: not supported yet: tls",
-            "web.yml:19:1: section tcp: not supported yet: tcp",
+            "web.yml:17:12: serversTransport mtls@file: not supported yet: http.serversTransports.mtls.spiffe",
+            "web.yml:18:49: certificate tls.certificates[1]@file: tls.certificates[1].keyFile is missing; expected a PEM file, or its text",
         ]
     );
     assert!(loaded.is_usable());
@@ -170,6 +176,7 @@ tcp: {}
     );
     assert_eq!(loaded.snapshot.services.len(), 1);
     assert!(loaded.snapshot.servers_transports.is_empty());
+    assert_eq!((loaded.snapshot.tls.certificates.len(), loaded.left_out.tls.certificates.len()), (1, 1));
 }
 
 #[test]
@@ -257,7 +264,7 @@ http:
   services:
     s:
       loadBalancer:
-        servers: [{url: 'http://127.0.0.1:1'}, {url: 'https://127.0.0.1:2'}]
+        servers: [{url: 'http://127.0.0.1:1'}, {url: 'gopher://127.0.0.1'}]
 ",
     );
     assert_eq!(printed(&loaded), Vec::<String>::new());
@@ -291,7 +298,7 @@ fn no_key_of_the_reference_is_unknown() {
         assert!(other.is_empty(), "{other:#?}");
         assert!(loaded.is_usable());
         let kinds = loaded.problems.iter().filter(|p| p.message.contains("yet: the middleware")).count();
-        assert!(kinds >= 26, "{kinds}");
+        assert!(kinds >= 27, "{kinds}");
     }
 }
 

@@ -3,6 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use pancake_table::snapshot::tls::RouterTls;
+
+use super::limits::{ConnectionLimits, connections};
+use super::protocols::{self, Http2, Http3, Protocol, ProxyProtocol};
 use super::{INTERNAL_ENTRY_POINT, limit};
 use crate::decode::{Fields, bad_value, join};
 use crate::network::IpNetwork;
@@ -23,6 +27,8 @@ pub struct EntryPoint {
     pub name: String,
     /// `address`.
     pub listen: Listen,
+    /// What follows the `/` of `address`. Default TCP.
+    pub protocol: Protocol,
     /// `asDefault`; see [`super::Settings::default_entry_points`].
     pub as_default: bool,
     /// `forwardedHeaders`.
@@ -49,6 +55,20 @@ pub struct EntryPoint {
     pub encoded_characters: EncodedCharacters,
     /// `http.underscoreHeadersStrategy`. Default keep.
     pub underscore_headers: UnderscoreHeaders,
+    /// `http.tls`: for HTTP routers without `tls`; see [`super::Settings::apply_entry_point_tls`].
+    pub tls: Option<RouterTls>,
+    /// `http2`.
+    pub http2: Http2,
+    /// `http3`; none means off.
+    pub http3: Option<Http3>,
+    /// `proxyProtocol`; none: connections do not start with a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// `allowACMEByPass`: routers go before the answers to challenges of certificate resolvers.
+    pub allow_acme_bypass: bool,
+    /// `udp.timeout`: a UDP session that is silent for this long is over. Default 3 s.
+    pub udp_timeout: Duration,
+    /// `pancake`: how many connections there may be.
+    pub limits: ConnectionLimits,
 }
 
 /// Where to listen.
@@ -144,6 +164,7 @@ impl EntryPoint {
         EntryPoint {
             name: name.into(),
             listen,
+            protocol: Protocol::Tcp,
             as_default: false,
             forwarded_headers: ForwardedHeaders::default(),
             request_accept_grace_timeout: Duration::ZERO,
@@ -157,6 +178,13 @@ impl EntryPoint {
             sanitize_path: true,
             encoded_characters: EncodedCharacters::default(),
             underscore_headers: UnderscoreHeaders::Keep,
+            tls: None,
+            http2: Http2::default(),
+            http3: None,
+            proxy_protocol: None,
+            allow_acme_bypass: false,
+            udp_timeout: Duration::from_secs(3),
+            limits: ConnectionLimits::default(),
         }
     }
 }
@@ -174,17 +202,25 @@ pub(super) fn read(root: &Fields<'_, '_>) -> Vec<EntryPoint> {
         let path = join("entryPoints", &entry.key);
         let (entry_point, reuse_port) =
             sink.section(&entry.value, &path, |fields| entry_point(&entry.key, fields));
-        let twin = entry_points
-            .iter()
-            .find(|other| other.listen == entry_point.listen && other.listen.port != 0 && !reuse_port);
-        if let Some(twin) = twin {
-            let message = format!("{path} listens where {} listens", quote(&twin.name));
+        if let Some((twin, how)) = twin(&entry_point, &entry_points).filter(|_| !reuse_port) {
+            let message = format!("{path} listens where {} listens{how}", quote(&twin.name));
             sink.push(Problem::new(entry.span.clone(), message).expected("another address"));
         }
         entry_points.push(entry_point);
     }
     entry_points.sort_by(|a, b| a.name.cmp(&b.name));
     entry_points
+}
+
+/// Another entry point that listens where this one does, and for what.
+fn twin<'e>(this: &EntryPoint, others: &'e [EntryPoint]) -> Option<(&'e EntryPoint, &'static str)> {
+    let same = |other: &&EntryPoint| other.listen == this.listen && this.listen.port != 0;
+    others.iter().filter(same).find_map(|other| match other.protocol == this.protocol {
+        true => Some((other, "")),
+        false if other.http3.is_some() => Some((other, " for HTTP/3")),
+        false if this.http3.is_some() => Some((other, ", which HTTP/3 needs")),
+        false => None,
+    })
 }
 
 /// The entry points that Traefik adds: `http` on :80 if there is none, and [`INTERNAL_ENTRY_POINT`] on :8080 if
@@ -205,12 +241,19 @@ pub(super) fn add_defaults(entry_points: &mut Vec<EntryPoint>, needs_internal: b
 }
 
 fn entry_point(name: &str, fields: &Fields<'_, '_>) -> (EntryPoint, bool) {
-    let listen = listen(fields).unwrap_or(Listen { host: None, port: 0 });
-    let mut entry_point = EntryPoint::new(name, listen);
+    let (listen, protocol) = listen(fields).unwrap_or((Listen { host: None, port: 0 }, Protocol::Tcp));
+    let mut entry_point = EntryPoint { protocol, ..EntryPoint::new(name, listen) };
     let reuse_port = fields.boolean("reusePort").unwrap_or_default();
     entry_point.as_default = fields.boolean("asDefault").unwrap_or_default();
-    fields.not_supported(&["allowACMEByPass", "proxyProtocol", "http2", "http3"]);
-    fields.section("udp", |udp| udp.ignored(&["timeout"], "entry points for UDP are not supported yet"));
+    entry_point.allow_acme_bypass = fields.boolean("allowACMEByPass").unwrap_or_default();
+    entry_point.proxy_protocol = fields.section("proxyProtocol", protocols::proxy_protocol);
+    entry_point.http2 = fields.section("http2", protocols::http2).unwrap_or_default();
+    entry_point.http3 = fields.section("http3", protocols::http3).filter(|_| protocol == Protocol::Tcp);
+    entry_point.limits = fields.section("pancake", connections).unwrap_or_default();
+    fields.section("udp", |udp| {
+        entry_point.udp_timeout = udp.duration_over_zero("timeout").unwrap_or(entry_point.udp_timeout);
+    });
+    protocols::without_effect(fields, protocol);
     fields.section("observability", |observability| {
         for key in ["accessLogs", "metrics", "tracing"] {
             if observability.boolean(key) == Some(false)
@@ -230,19 +273,19 @@ fn entry_point(name: &str, fields: &Fields<'_, '_>) -> (EntryPoint, bool) {
     (entry_point, reuse_port)
 }
 
-fn listen(fields: &Fields<'_, '_>) -> Option<Listen> {
+fn listen(fields: &Fields<'_, '_>) -> Option<(Listen, Protocol)> {
     const EXPECTED: &str = "an address such as :80, 127.0.0.1:8080 or [::1]:8080";
     let Some((text, node)) = fields.scalar("address") else {
         fields.missing("address", EXPECTED);
         return None;
     };
     let (address, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    if protocol.eq_ignore_ascii_case("udp") {
-        let problem = Problem::not_supported(node.span.clone(), "entry points for UDP");
-        fields.sink().push(problem);
-        return None;
-    }
-    let parsed = parse_listen(address).filter(|_| protocol.eq_ignore_ascii_case("tcp"));
+    let protocol = match protocol.to_ascii_lowercase().as_str() {
+        "tcp" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
+        _ => None,
+    };
+    let parsed = parse_listen(address).zip(protocol);
     if parsed.is_none() {
         fields.sink().push(bad_value("address", text, &node.span).expected(EXPECTED));
     }
@@ -296,7 +339,8 @@ fn transport(section: &Fields<'_, '_>, entry_point: &mut EntryPoint) {
 }
 
 fn http(section: &Fields<'_, '_>, entry_point: &mut EntryPoint) {
-    section.not_supported(&["redirections", "middlewares", "tls", "encodeQuerySemicolons"]);
+    section.not_supported(&["redirections", "middlewares", "encodeQuerySemicolons"]);
+    entry_point.tls = section.section("tls", protocols::router_tls);
     entry_point.sanitize_path = section.boolean("sanitizePath").unwrap_or(true);
     let expected = format!("a number of bytes from 1 to {MAX_HEADER_BYTES}");
     let in_range = |bytes: &usize| (1..=MAX_HEADER_BYTES).contains(bytes);

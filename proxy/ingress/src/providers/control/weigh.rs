@@ -4,7 +4,9 @@
 //! what a hostile message takes. This walks over the encoded message, allocates nothing, and counts.
 
 use pancake_table::check::Problem;
-use pancake_table::limits::{MAX_ROUTERS, MAX_SERVERS, MAX_SERVICES, MAX_TRANSPORTS};
+use pancake_table::limits::{
+    MAX_CERTIFICATES, MAX_ROUTERS, MAX_SERVERS, MAX_SERVICES, MAX_TLS_OPTIONS, MAX_TLS_STORES, MAX_TRANSPORTS,
+};
 use prost::bytes::Buf;
 use prost::encoding::{WireType, decode_key, decode_varint};
 
@@ -26,9 +28,25 @@ pub(super) struct Weight {
 enum Kind {
     ControlMessage,
     Snapshot,
+    Router,
+    RouterTls,
     Service,
     LoadBalancer,
     HealthCheck,
+    Transport,
+    ServersTls,
+    Tls,
+    TlsOptions,
+    TlsStore,
+    GeneratedCertificate,
+    Tcp,
+    TcpService,
+    TcpLoadBalancer,
+    TcpTransport,
+    Weighted,
+    Udp,
+    UdpService,
+    UdpLoadBalancer,
     Leaf,
 }
 
@@ -41,6 +59,14 @@ struct Counts {
     services: usize,
     servers: usize,
     transports: usize,
+    certificates: usize,
+    tls_options: usize,
+    tls_stores: usize,
+    tcp_routers: usize,
+    tcp_services: usize,
+    tcp_transports: usize,
+    udp_routers: usize,
+    udp_services: usize,
 }
 
 /// # Errors
@@ -63,6 +89,14 @@ fn weigh_as(message: &[u8], kind: Kind) -> Result<Weight, String> {
         ("services", counts.services, MAX_SERVICES),
         ("servers", counts.servers, MAX_SERVERS),
         ("serversTransports", counts.transports, MAX_TRANSPORTS),
+        ("tls.certificates", counts.certificates, MAX_CERTIFICATES),
+        ("tls.options", counts.tls_options, MAX_TLS_OPTIONS),
+        ("tls.stores", counts.tls_stores, MAX_TLS_STORES),
+        ("tcp.routers", counts.tcp_routers, MAX_ROUTERS),
+        ("tcp.services", counts.tcp_services, MAX_SERVICES),
+        ("tcp.serversTransports", counts.tcp_transports, MAX_TRANSPORTS),
+        ("udp.routers", counts.udp_routers, MAX_ROUTERS),
+        ("udp.services", counts.udp_services, MAX_SERVICES),
     ];
     let excess = limits.into_iter().filter(|(_, found, limit)| found > limit).map(|(what, found, limit)| {
         Problem::error("snapshot", what, format!("{found} {what}, at most {limit} are allowed"))
@@ -102,25 +136,52 @@ fn walk(mut message: &[u8], kind: Kind, counts: &mut Counts) -> Result<(), Strin
 
 /// The kind of message in this field, if there is one; the depth is that of the schema.
 fn child(kind: Kind, tag: u32, counts: &mut Counts) -> Option<Kind> {
+    let counter = match (kind, tag) {
+        (Kind::Snapshot, 2) => Some(&mut counts.routers),
+        (Kind::Snapshot, 3) => Some(&mut counts.services),
+        (Kind::Snapshot, 4) => Some(&mut counts.transports),
+        (Kind::LoadBalancer | Kind::TcpLoadBalancer | Kind::UdpLoadBalancer | Kind::Weighted, 1) => {
+            Some(&mut counts.servers)
+        }
+        (Kind::Tls, 1) => Some(&mut counts.certificates),
+        (Kind::Tls, 2) => Some(&mut counts.tls_options),
+        (Kind::Tls, 3) => Some(&mut counts.tls_stores),
+        (Kind::Tcp, 1) => Some(&mut counts.tcp_routers),
+        (Kind::Tcp, 2) => Some(&mut counts.tcp_services),
+        (Kind::Tcp, 3) => Some(&mut counts.tcp_transports),
+        (Kind::Udp, 1) => Some(&mut counts.udp_routers),
+        (Kind::Udp, 2) => Some(&mut counts.udp_services),
+        _ => None,
+    };
+    if let Some(counter) = counter {
+        *counter += 1;
+    }
     Some(match (kind, tag) {
         (Kind::ControlMessage, 2) => Kind::Snapshot,
-        (Kind::Snapshot, 2) => {
-            counts.routers += 1;
-            Kind::Leaf
-        }
-        (Kind::Snapshot, 3) => {
-            counts.services += 1;
-            Kind::Service
-        }
-        (Kind::Snapshot, 4) => {
-            counts.transports += 1;
-            Kind::Leaf
-        }
+        (Kind::Snapshot, 2) | (Kind::Tcp, 1) => Kind::Router,
+        (Kind::Snapshot, 3) => Kind::Service,
+        (Kind::Snapshot, 4) => Kind::Transport,
+        (Kind::Snapshot, 6) => Kind::Tls,
+        (Kind::Snapshot, 7) => Kind::Tcp,
+        (Kind::Snapshot, 8) => Kind::Udp,
+        (Kind::Router, 7) => Kind::RouterTls,
         (Kind::Service, 2) => Kind::LoadBalancer,
-        (Kind::LoadBalancer, 1) => {
-            counts.servers += 1;
-            Kind::Leaf
-        }
+        (Kind::Transport, 9) | (Kind::TcpTransport, 6) => Kind::ServersTls,
+        (Kind::Tls, 2) => Kind::TlsOptions,
+        (Kind::Tls, 3) => Kind::TlsStore,
+        (Kind::TlsStore, 3) => Kind::GeneratedCertificate,
+        (Kind::Tcp, 2) => Kind::TcpService,
+        (Kind::Tcp, 3) => Kind::TcpTransport,
+        (Kind::TcpService, 2) => Kind::TcpLoadBalancer,
+        (Kind::TcpService | Kind::UdpService, 3) => Kind::Weighted,
+        (Kind::Udp, 2) => Kind::UdpService,
+        (Kind::UdpService, 2) => Kind::UdpLoadBalancer,
+        // Messages that hold texts and numbers only.
+        (Kind::LoadBalancer | Kind::TcpLoadBalancer | Kind::Weighted | Kind::Tls | Kind::Udp, 1)
+        | (Kind::RouterTls | Kind::TcpLoadBalancer, 3)
+        | (Kind::ServersTls, 4)
+        | (Kind::TlsOptions, 6 | 8)
+        | (Kind::TlsStore | Kind::GeneratedCertificate, 2) => Kind::Leaf,
         (Kind::LoadBalancer, 3) => Kind::HealthCheck,
         (Kind::HealthCheck, 11) => Kind::Leaf,
         _ => return None,
@@ -159,6 +220,22 @@ mod tests {
             weigh(&encoded(pb::Snapshot { routers, version: 1, ..pb::Snapshot::default() })).unwrap();
         assert_eq!((weight.nonce, weight.version, weight.excess.len()), (7, 1, 1));
         assert_eq!(weight.excess[0].field, "routers");
+    }
+
+    #[test]
+    fn a_million_empty_certificates_and_tcp_servers_are_too_many() {
+        let tls = pb::Tls { certificates: vec![pb::Certificate::default(); 1_000_000], ..pb::Tls::default() };
+        let servers = vec![pb::TcpServer::default(); 1_000_000];
+        let balancer = pb::TcpLoadBalancer { servers, ..pb::TcpLoadBalancer::default() };
+        let kind = Some(pb::tcp_service::Kind::LoadBalancer(balancer));
+        let tcp = pb::Tcp {
+            services: vec![pb::TcpService { kind, ..pb::TcpService::default() }],
+            ..pb::Tcp::default()
+        };
+        let message = pb::Snapshot { tls: Some(tls), tcp: Some(tcp), ..pb::Snapshot::default() };
+        let weight = weigh(&encoded(message)).unwrap();
+        let fields: Vec<&str> = weight.excess.iter().map(|problem| &*problem.field).collect();
+        assert_eq!(fields, ["servers", "tls.certificates"]);
     }
 
     #[test]
