@@ -4,6 +4,10 @@
 
 /// A small backend.
 pub mod backend;
+/// One run of h2load.
+pub mod h2load;
+/// A load of TLS handshakes.
+pub mod handshakes;
 /// A load client that counts every failure.
 pub mod load;
 /// Resident memory.
@@ -14,6 +18,8 @@ pub mod message;
 pub mod peers;
 /// Programs: start, wait, end, cost.
 pub mod process;
+/// CPU time per request.
+pub mod rate;
 /// Figures, table, chart.
 pub mod report;
 /// Everything in turn.
@@ -24,5 +30,7 @@ pub mod scenario;
 pub mod stack;
 /// Routes swapped under load.
 pub mod swap;
+/// The certificate of a run, and clients that check it.
+pub mod tls;
 /// One run of wrk.
 pub mod wrk;

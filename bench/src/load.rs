@@ -74,7 +74,8 @@ impl Tally {
         self.latencies_us.get((last as f64 * share).round() as usize).copied().unwrap_or(0)
     }
 
-    fn add(&mut self, other: Self) {
+    /// Adds what another saw; latencies are not sorted by it.
+    pub fn add(&mut self, other: Self) {
         self.ok += other.ok;
         for (kind, n) in other.failures {
             *self.failures.entry(kind).or_default() += n;
@@ -141,7 +142,8 @@ fn one_connection(plan: &Plan, stop: &AtomicBool, start: Instant, index: usize) 
     tally
 }
 
-fn describe(error: &io::Error) -> String {
+/// What happened, in the words of [`Tally::failures`].
+pub fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "refused".to_owned(),
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "reset".to_owned(),

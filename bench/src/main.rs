@@ -37,11 +37,14 @@ enum Command {
         #[arg(long, default_value_t = 5)]
         pairs: usize,
         /// Seconds of one rate measurement.
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 4)]
         seconds: u64,
         /// Idle connections of the memory scenario.
         #[arg(long, default_value_t = 5_000)]
         idle: usize,
+        /// Idle TLS connections of the memory scenario.
+        #[arg(long, default_value_t = 10_000)]
+        idle_tls: usize,
         /// One round of two seconds and 500 idle connections: a look, not a result.
         #[arg(long)]
         quick: bool,
@@ -118,16 +121,29 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Run { only, peers, pairs, seconds, idle, quick, proxy_core, load_core, date, out, dir } => {
+        Command::Run {
+            only,
+            peers,
+            pairs,
+            seconds,
+            idle,
+            idle_tls,
+            quick,
+            proxy_core,
+            load_core,
+            date,
+            out,
+            dir,
+        } => {
             for core in [proxy_core, load_core] {
                 if !run::has_core(core) {
                     bail!("this machine has no core {core}: the proxy and the load need one each");
                 }
             }
-            let (rounds, seconds, idle) =
-                if quick { (1, 2, 500) } else { (pairs.max(1), seconds.max(1), idle) };
+            let (rounds, seconds, idle, idle_tls) =
+                if quick { (1, 2, 500, 500) } else { (pairs.max(1), seconds.max(1), idle, idle_tls) };
             let time = Duration::from_secs(seconds);
-            let settings = Settings { only, peers, rounds, time, idle, proxy_core, load_core, dir };
+            let settings = Settings { only, peers, rounds, time, idle, idle_tls, proxy_core, load_core, dir };
             let result = run::run(&settings, &date)?;
             fs::write(out.with_extension("json"), serde_json::to_string_pretty(&result)? + "\n")?;
             render(&result, &out)?;

@@ -1,19 +1,25 @@
 //! Resident memory of a proxy: after its start, and per idle keep-alive connection.
 
-use std::io::Write;
-use std::net::SocketAddr;
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustls::ClientConfig;
 
 use crate::load;
 use crate::message;
+use crate::peers::Front;
 use crate::process;
-use crate::run::{Installed, Settings};
+use crate::run::{Ground, Installed, Settings};
 use crate::scenario::Sample;
+use crate::tls;
 
 /// Connections before the first look, so that pools and arenas of the proxy exist already.
 const WARM_UP: usize = 50;
+/// Longest wait for a connection and for each answer.
+const CONNECT: Duration = Duration::from_secs(10);
 /// Longest wait for memory to settle.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -21,8 +27,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// When the peer does not start.
-pub fn at_start(settings: &Settings, peer: &Installed, backend: SocketAddr) -> Result<Sample> {
-    let (process, _) = peer.start(settings, backend)?;
+pub fn at_start(settings: &Settings, peer: &Installed, ground: &Ground) -> Result<Sample> {
+    let (process, _) = peer.start(settings, Front::Http, ground)?;
     let bytes = settled(|| process.rss_bytes());
     Ok(sample(peer, bytes as f64 / 1e6, String::new()))
 }
@@ -31,37 +37,57 @@ pub fn at_start(settings: &Settings, peer: &Installed, backend: SocketAddr) -> R
 ///
 /// # Errors
 /// When the peer does not start, or when one of the connections is refused, closed or answered with an error.
-pub fn per_idle(settings: &Settings, peer: &Installed, backend: SocketAddr) -> Result<Sample> {
-    let (process, listen) = peer.start(settings, backend)?;
-    let _warm = open(listen, WARM_UP)?;
+pub fn per_idle(settings: &Settings, peer: &Installed, front: Front, ground: &Ground) -> Result<Sample> {
+    let (process, listen) = peer.start(settings, front, ground)?;
+    let (client, count) = match front {
+        Front::Https => (Some(ground.certificate.client(false)?), settings.idle_tls),
+        Front::Http | Front::Tcp => (None, settings.idle),
+    };
+    let _warm = open(listen, client.as_ref(), WARM_UP)?;
     let before = settled(|| process.rss_bytes());
-    let mut idle = open(listen, settings.idle)?;
+    let mut idle = open(listen, client.as_ref(), count)?;
     let after = settled(|| process.rss_bytes());
     // Still alive: a proxy that closed them would look small.
     for connection in idle.iter_mut().step_by(97) {
-        ask(connection).context("an idle connection was closed")?;
+        connection.ask().context("an idle connection was closed")?;
     }
-    let value = after.saturating_sub(before) as f64 / settings.idle as f64 / 1e3;
-    let note =
-        format!("{} connections, {:.1} -> {:.1} MB", settings.idle, before as f64 / 1e6, after as f64 / 1e6);
+    let value = after.saturating_sub(before) as f64 / count as f64 / 1e3;
+    let note = format!("{count} connections, {:.1} -> {:.1} MB", before as f64 / 1e6, after as f64 / 1e6);
     Ok(sample(peer, value, note))
 }
 
-type Connection = std::io::BufReader<std::net::TcpStream>;
+enum Connection {
+    Plain(BufReader<TcpStream>),
+    Tls(Box<tls::Connection>),
+}
 
-fn open(listen: SocketAddr, count: usize) -> Result<Vec<Connection>> {
+impl Connection {
+    fn ask(&mut self) -> Result<()> {
+        match self {
+            Self::Plain(stream) => ask(stream),
+            Self::Tls(stream) => ask(stream),
+        }
+    }
+}
+
+fn open(listen: SocketAddr, client: Option<&Arc<ClientConfig>>, count: usize) -> Result<Vec<Connection>> {
     let mut all = Vec::with_capacity(count);
     for i in 0..count {
-        let mut connection = load::connect(listen, Duration::from_secs(10))
+        let connection = match client {
+            None => load::connect(listen, CONNECT).map(Connection::Plain),
+            Some(client) => tls::connect(listen, client, CONNECT).map(|c| Connection::Tls(Box::new(c))),
+        };
+        let mut connection = connection
             .with_context(|| format!("connection {i} of {count}; `ulimit -n` must allow {}", count + 100))?;
-        ask(&mut connection).with_context(|| format!("connection {i} of {count}"))?;
+        connection.ask().with_context(|| format!("connection {i} of {count}"))?;
         all.push(connection);
     }
     Ok(all)
 }
 
-fn ask(connection: &mut Connection) -> Result<()> {
-    connection.get_mut().write_all(b"GET /128 HTTP/1.1\r\nHost: bench.test\r\n\r\n")?;
+fn ask<S: Read + Write>(connection: &mut BufReader<S>) -> Result<()> {
+    let request = format!("GET /128 HTTP/1.1\r\nHost: {}\r\n\r\n", tls::NAME);
+    connection.get_mut().write_all(request.as_bytes())?;
     let answer = message::read_answer(connection, "GET")?.context("closed without an answer")?;
     if answer.head.status() != 200 {
         bail!("answered {}", answer.head.status());

@@ -3,6 +3,7 @@
 //! The proxy has a core of its own; backend, load generator and this program share the other.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,11 +12,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::memory;
-use crate::peers::{self, Peer};
+use crate::message;
+use crate::peers::{self, Front, Job, Peer};
 use crate::process::{self, Process};
+use crate::rate;
 use crate::scenario::{Run, Sample, Scenario, Work};
 use crate::swap;
-use crate::wrk;
+use crate::tls::{self, Certificate};
 
 /// Longest wait for a program to listen.
 pub const START: Duration = Duration::from_secs(20);
@@ -33,12 +36,23 @@ pub struct Settings {
     pub time: Duration,
     /// Idle connections for the memory scenario.
     pub idle: usize,
+    /// Idle TLS connections for the memory scenario.
+    pub idle_tls: usize,
     /// Core of the proxy.
     pub proxy_core: usize,
     /// Core of backend and load generator.
     pub load_core: usize,
     /// Directory for configurations and logs of the run.
     pub dir: PathBuf,
+}
+
+/// What stands for all peers and all scenarios.
+#[derive(Debug)]
+pub struct Ground {
+    /// The backend.
+    pub backend: SocketAddr,
+    /// What the proxies show to TLS clients.
+    pub certificate: Certificate,
 }
 
 /// A peer ready to run: where its program is.
@@ -51,26 +65,45 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Starts it on the proxy core in front of `backend`; returns it with the address that it serves.
+    /// Starts it on the proxy core in front of the backend; returns it with the address that it serves.
     ///
     /// # Errors
-    /// When it does not listen within [`START`]; its output is part of the error.
-    pub fn start(&self, settings: &Settings, backend: SocketAddr) -> Result<(Process, SocketAddr)> {
+    /// When it does not listen within [`START`], its output is part of the error; when it does not answer as it has to.
+    pub fn start(&self, settings: &Settings, front: Front, ground: &Ground) -> Result<(Process, SocketAddr)> {
         let listen = process::free_addr()?;
-        let dir = settings.dir.join(format!("{}-{}", self.peer.name(), listen.port()));
+        let name = self.peer.name();
+        let dir = settings.dir.join(format!("{name}-{}", listen.port()));
         fs::create_dir_all(&dir)?;
-        let command = self.peer.command(&self.program, &dir, listen, backend)?;
+        let job = Job { front, listen, backend: ground.backend, certificate: &ground.certificate };
+        let command = self.peer.command(&self.program, &dir, &job)?;
         let mut process = Process::start(pinned(settings.proxy_core, &command), &dir.join("log"))
-            .with_context(|| format!("{} does not start", self.peer.name()))?;
-        process
-            .wait_listening(listen, START)
-            .with_context(|| format!("{} does not serve", self.peer.name()))?;
-        process::wait_until("it answers 200", START, || {
-            crate::load::get(listen, "bench.test", "/128").is_ok_and(|answer| answer.head.status() == 200)
-        })
-        .with_context(|| format!("{} does not answer", self.peer.name()))?;
+            .with_context(|| format!("{name} does not start"))?;
+        process.wait_listening(listen, START).with_context(|| format!("{name} does not serve"))?;
+        let mut last = None;
+        let answered = process::wait_until("it answers 200", START, || match probe(&job) {
+            Ok(status) => {
+                last = Some(format!("status {status}"));
+                status == 200
+            }
+            Err(error) => {
+                last = Some(format!("{error:#}"));
+                false
+            }
+        });
+        answered.with_context(|| format!("{name} does not answer: {}", last.unwrap_or_default()))?;
         Ok((process, listen))
     }
+}
+
+/// One request through the proxy, as a client that trusts nothing but the certificate of the run; its status.
+fn probe(job: &Job) -> Result<u16> {
+    if job.front != Front::Https {
+        return Ok(crate::load::get(job.listen, "bench.test", "/128")?.head.status());
+    }
+    let mut connection = tls::connect(job.listen, &job.certificate.client(false)?, START)?;
+    connection.get_mut().write_all(format!("GET /128 HTTP/1.1\r\nHost: {}\r\n\r\n", tls::NAME).as_bytes())?;
+    let answer = message::read_answer(&mut connection, "GET")?.context("closed without an answer")?;
+    Ok(answer.head.status())
 }
 
 /// The same command under `taskset`.
@@ -124,11 +157,15 @@ pub fn run(settings: &Settings, date: &str) -> Result<Run> {
     command.arg("-c").arg(config).arg("-p").arg(&dir).args(["-e", "stderr"]);
     let mut backend = Process::start(pinned(settings.load_core, &command), &dir.join("log"))?;
     backend.wait_listening(addr, START)?;
+    let ground = Ground { backend: addr, certificate: Certificate::make(&settings.dir)? };
     for scenario in scenarios {
         eprintln!("== {} ({})", scenario.title, scenario.unit);
         match scenario.work {
-            Work::Rate { .. } => rate(settings, scenario, &installed, addr, &mut result)?,
-            _ => one_by_one(settings, scenario, &installed, addr, &mut result),
+            Work::Rate { front, generator, path } => {
+                let load = (front, generator, path);
+                rate::measure(settings, &scenario, load, &installed, &ground, &mut result);
+            }
+            _ => one_by_one(settings, scenario, &installed, &ground, &mut result),
         }
     }
     Ok(result)
@@ -153,54 +190,10 @@ fn choose<T: Copy>(
         .collect())
 }
 
-fn skip(result: &mut Run, reason: String) {
+/// Names what does not run.
+pub fn skip(result: &mut Run, reason: String) {
     eprintln!("SKIPPED {reason}");
     result.skipped.push(reason);
-}
-
-/// All peers stand; each is measured in turn, round after round.
-fn rate(
-    settings: &Settings,
-    scenario: Scenario,
-    installed: &[Installed],
-    backend: SocketAddr,
-    result: &mut Run,
-) -> Result<()> {
-    let Work::Rate { path, connections, close } = scenario.work else { return Ok(()) };
-    let mut standing = Vec::new();
-    for peer in installed {
-        match peer.start(settings, backend) {
-            Ok((process, listen)) => {
-                wrk::run(settings.load_core, listen, path, connections, close, Duration::from_secs(1))?;
-                standing.push((peer.peer, process, listen));
-            }
-            Err(error) => skip(result, format!("{} in {}: {error:#}", peer.peer.name(), scenario.name)),
-        }
-    }
-    for round in 0..settings.rounds {
-        for (peer, process, listen) in &standing {
-            let before = process.cpu();
-            let outcome = wrk::run(settings.load_core, *listen, path, connections, close, settings.time)?;
-            let spent = process.cpu().saturating_sub(before);
-            let void = match outcome {
-                wrk::Outcome { requests: 0, .. } => Some("nothing was answered".to_owned()),
-                wrk::Outcome { failed: 1.., .. } => Some(format!("{} requests failed", outcome.failed)),
-                _ => None,
-            };
-            let sample = Sample {
-                scenario: scenario.name.to_owned(),
-                peer: peer.name().to_owned(),
-                round,
-                value: spent.as_secs_f64() * 1e6 / outcome.requests.max(1) as f64,
-                rate: Some(outcome.rate),
-                p99_us: Some(outcome.p99_us),
-                void,
-                note: format!("{:.0} requests/s, p99 {:.0} µs", outcome.rate, outcome.p99_us),
-            };
-            keep(result, sample, scenario.unit);
-        }
-    }
-    Ok(())
 }
 
 /// Each measurement starts its peer anew.
@@ -208,17 +201,19 @@ fn one_by_one(
     settings: &Settings,
     scenario: Scenario,
     installed: &[Installed],
-    backend: SocketAddr,
+    ground: &Ground,
     result: &mut Run,
 ) {
-    let rounds = settings.rounds.min(3);
+    // 10,000 handshakes for one figure that hardly varies.
+    let most = if scenario.work == Work::RssPerIdle(Front::Https) { 2 } else { 3 };
+    let rounds = settings.rounds.min(most);
     for round in 0..rounds {
         for peer in installed {
             let measured = match scenario.work {
-                Work::RssAtStart => memory::at_start(settings, peer, backend),
-                Work::RssPerIdle => memory::per_idle(settings, peer, backend),
+                Work::RssAtStart => memory::at_start(settings, peer, ground),
+                Work::RssPerIdle(front) => memory::per_idle(settings, peer, front, ground),
                 Work::Swap(through) if !swap::supports(peer.peer, through) => continue,
-                Work::Swap(through) => swap::measure(settings, peer, backend, through),
+                Work::Swap(through) => swap::measure(settings, peer, ground.backend, through),
                 Work::Rate { .. } => continue,
             };
             match measured {
@@ -233,7 +228,8 @@ fn one_by_one(
     }
 }
 
-fn keep(result: &mut Run, sample: Sample, unit: &str) {
+/// Shows a measurement and keeps it.
+pub fn keep(result: &mut Run, sample: Sample, unit: &str) {
     let void = sample.void.as_ref().map_or(String::new(), |why| format!("  VOID: {why}"));
     eprintln!("  {:<8} {:>9.2} {unit}   {}{void}", sample.peer, sample.value, sample.note);
     result.samples.push(sample);

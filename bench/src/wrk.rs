@@ -1,43 +1,25 @@
 //! One run of wrk, and what it printed.
 
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// What one run measured.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// Requests answered.
-    pub requests: u64,
-    /// Requests per second.
-    pub rate: f64,
-    /// 99th percentile of the latency, in microseconds.
-    pub p99_us: f64,
-    /// Answers outside 2xx and 3xx, and socket errors.
-    pub failed: u64,
-}
+use crate::rate::{Outcome, Target};
 
-/// Runs wrk with one thread, pinned to `core`.
+/// Runs wrk with one thread, pinned to the core of the target.
 ///
 /// # Errors
 /// When wrk cannot be run or its output cannot be read.
-pub fn run(
-    core: usize,
-    addr: SocketAddr,
-    path: &str,
-    connections: usize,
-    close: bool,
-    time: Duration,
-) -> Result<Outcome> {
+pub fn run(target: &Target, connections: usize, close: bool, time: Duration) -> Result<Outcome> {
     let mut command = Command::new("taskset");
-    command.args(["-c", &core.to_string(), "wrk", "-t1", "--latency", "--timeout", "10s"]);
+    command.args(["-c", &target.core.to_string(), "wrk", "-t1", "--latency", "--timeout", "10s"]);
     command.arg(format!("-c{connections}")).arg(format!("-d{}s", time.as_secs().max(1)));
     if close {
         command.args(["-H", "Connection: close"]);
     }
-    let out = command.arg(format!("http://{addr}{path}")).output().context("cannot run wrk")?;
+    command.env("OPENSSL_CONF", target.openssl);
+    let out = command.arg(target.url()).output().context("cannot run wrk")?;
     if !out.status.success() {
         bail!("wrk failed: {}", String::from_utf8_lossy(&out.stderr));
     }
@@ -45,7 +27,7 @@ pub fn run(
 }
 
 fn parse(text: &str) -> Result<Outcome> {
-    let mut outcome = Outcome { requests: 0, rate: 0.0, p99_us: 0.0, failed: 0 };
+    let mut outcome = Outcome::default();
     let mut complete = false;
     for line in text.lines().map(str::trim) {
         let number = |text: &str| text.trim().parse::<f64>().unwrap_or(0.0);
@@ -55,7 +37,7 @@ fn parse(text: &str) -> Result<Outcome> {
             outcome.rate = number(rate);
             complete = true;
         } else if let Some(time) = line.strip_prefix("99%") {
-            outcome.p99_us = microseconds(time.trim());
+            outcome.p99_us = Some(microseconds(time.trim()));
         } else if let Some(count) = line.strip_prefix("Non-2xx or 3xx responses:") {
             outcome.failed += number(count) as u64;
         } else if let Some(counts) = line.strip_prefix("Socket errors:") {
@@ -91,7 +73,8 @@ mod tests {
         let text = "Running 1s test @ http://127.0.0.1:1/\n  1 threads and 64 connections\n  Thread Stats   Avg\n\
             Latency Distribution\n     50%  816.00us\n     99%    1.34ms\n  77341 requests in 1.10s, 20.49MB read\n\
             Socket errors: connect 1, read 2, write 0, timeout 3\n  Non-2xx or 3xx responses: 7\nRequests/sec:  70310.12\n";
-        let expected = Outcome { requests: 77_341, rate: 70_310.12, p99_us: 1_340.0, failed: 13 };
+        let expected =
+            Outcome { requests: 77_341, rate: 70_310.12, p99_us: Some(1_340.0), failed: 13, why: None };
         assert_eq!(parse(text).unwrap(), expected);
     }
 

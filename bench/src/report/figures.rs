@@ -18,6 +18,8 @@ pub struct Figure {
     pub p99_us: Option<f64>,
     /// Median of the ratios to HAProxy, round by round.
     pub to_haproxy: Option<f64>,
+    /// Median of the ratios to nginx, round by round.
+    pub to_nginx: Option<f64>,
     /// Median of the ratios to the peer with the lowest median, round by round; that peer is never Pancake.
     pub to_best: Option<f64>,
     /// Samples that count, and samples that are void.
@@ -69,22 +71,61 @@ fn figure(samples: &[&Sample], peer: &str, best: Option<&str>) -> Figure {
         rate: median(good(samples, peer).filter_map(|s| s.rate)),
         p99_us: median(good(samples, peer).filter_map(|s| s.p99_us)),
         to_haproxy: ratio_to("haproxy"),
+        to_nginx: ratio_to("nginx"),
         to_best: best.and_then(ratio_to),
         counted: (values.len(), void.len()),
         void: void.into_iter().next(),
     }
 }
 
-/// Whether Pancake reached the goal of the scenario, in words; `None`: nothing to judge by.
-pub fn verdict(scenario: &Scenario, figures: &[Figure]) -> Option<String> {
+/// The goal of a scenario in words; `None`: it has none.
+pub fn goal(scenario: &Scenario) -> Option<String> {
+    match scenario.goal {
+        Goal::TimesHaproxy(limit) => Some(format!("≤ {limit} × HAProxy")),
+        Goal::TimesNginx(limit) => Some(format!("≤ {limit} × nginx")),
+        Goal::TimesBest(limit) => Some(format!("≤ {limit} × the best peer")),
+        Goal::AtMost(limit) => Some(format!("≤ {limit} {}", scenario.unit)),
+        Goal::Shown => None,
+    }
+}
+
+/// The goal as a figure in the scenario's unit, from the medians of those that it is measured by.
+pub fn goal_value(scenario: &Scenario, figures: &[Figure]) -> Option<f64> {
+    let of = |peer: &str| figures.iter().find(|f| f.peer == peer).and_then(|f| f.median);
+    match scenario.goal {
+        Goal::TimesHaproxy(limit) => of("haproxy").map(|value| value * limit),
+        Goal::TimesNginx(limit) => of("nginx").map(|value| value * limit),
+        Goal::TimesBest(limit) => best(figures).map(|(_, value)| value * limit),
+        Goal::AtMost(limit) => Some(limit),
+        Goal::Shown => None,
+    }
+}
+
+/// The peer with the lowest median, which is never Pancake.
+pub fn best(figures: &[Figure]) -> Option<(&str, f64)> {
+    let peers = figures.iter().filter(|f| f.peer != "pancake");
+    let measured = peers.filter_map(|f| f.median.map(|value| (f.peer.as_str(), value)));
+    measured.min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// Whether Pancake reached the goal, and with what; `None`: nothing to judge by.
+pub fn reached(scenario: &Scenario, figures: &[Figure]) -> Option<(bool, f64)> {
     let own = figures.iter().find(|f| f.peer == "pancake")?;
-    let (reached, limit, wording) = match scenario.goal {
-        Goal::TimesHaproxy(limit) => (own.to_haproxy?, limit, "× HAProxy"),
-        Goal::TimesBest(limit) => (own.to_best?, limit, "× the best peer"),
-        Goal::AtMost(limit) => (own.median?, limit, scenario.unit),
+    let (value, limit) = match scenario.goal {
+        Goal::TimesHaproxy(limit) => (own.to_haproxy?, limit),
+        Goal::TimesNginx(limit) => (own.to_nginx?, limit),
+        Goal::TimesBest(limit) => (own.to_best?, limit),
+        Goal::AtMost(limit) => (own.median?, limit),
+        Goal::Shown => return None,
     };
-    let word = if reached <= limit { "reached" } else { "MISSED" };
-    Some(format!("goal ≤ {limit} {wording}: {word} ({reached:.2})"))
+    Some((value <= limit, value))
+}
+
+/// The same in words.
+pub fn verdict(scenario: &Scenario, figures: &[Figure]) -> Option<String> {
+    let (good, value) = reached(scenario, figures)?;
+    let word = if good { "reached" } else { "MISSED" };
+    Some(format!("goal {}: {word} ({value:.2})", goal(scenario)?))
 }
 
 /// Middle value, the mean of the two middle ones for an even count.
@@ -145,6 +186,24 @@ mod tests {
     }
 
     #[test]
+    fn a_goal_is_drawn_where_its_measure_is_and_judged_by_ratios() {
+        let run = run_of(&[("pancake", 0, 15.0, true), ("haproxy", 0, 30.0, true), ("nginx", 0, 20.0, true)]);
+        let figures = of(&run, &scenario::ALL[0]);
+        assert_eq!(best(&figures), Some(("nginx", 20.0)));
+        for (goal, at, good) in [
+            (Goal::TimesHaproxy(0.6), Some(18.0), Some(true)),
+            (Goal::TimesNginx(0.5), Some(10.0), Some(false)),
+            (Goal::TimesBest(1.5), Some(30.0), Some(true)),
+            (Goal::AtMost(14.0), Some(14.0), Some(false)),
+            (Goal::Shown, None, None),
+        ] {
+            let scenario = Scenario { goal, ..scenario::ALL[0] };
+            assert_eq!(goal_value(&scenario, &figures), at, "{goal:?}");
+            assert_eq!(reached(&scenario, &figures).map(|r| r.0), good, "{goal:?}");
+        }
+    }
+
+    #[test]
     fn a_peer_with_void_samples_only_has_no_figure() {
         let run = run_of(&[("pancake", 0, 10.0, false), ("haproxy", 0, 20.0, true)]);
         let figures = of(&run, &scenario::ALL[0]);
@@ -157,9 +216,15 @@ mod tests {
         let run =
             run_of(&[("pancake", 0, 10.0, true), ("haproxy", 0, 20.0, true), ("nginx", 0, 30.0, false)]);
         let text = crate::report::table::markdown(&run, "2026-01-31.svg");
-        for part in
-            ["| pancake |", "| haproxy |", "void", "3 requests failed", "envoy: its program is not installed"]
-        {
+        for part in [
+            "| `h1-keepalive` |",
+            "≤ 0.85 × HAProxy",
+            "| pancake |",
+            "| haproxy |",
+            "void",
+            "3 requests failed",
+            "envoy: its program is not installed",
+        ] {
             assert!(text.contains(part), "{part:?} is missing in:\n{text}");
         }
         let svg = crate::report::chart::svg(&run);

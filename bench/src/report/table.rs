@@ -10,13 +10,14 @@ pub fn markdown(run: &Run, chart: &str) -> String {
     let mut out = format!("# Bench results of {}\n\n{}. ", run.date, run.machine);
     let _ = writeln!(
         out,
-        "One proxy core, one worker; backend (nginx, static answers) and load generator (wrk) share another core; \
+        "One proxy core, one worker; backend (nginx, static answers) and load generator share another core; \
          loopback; {} s per measurement, rounds interleaved. Figures are medians, `spread` is lowest to highest; ratios \
          are medians of the ratios of each round. A measurement in which a request failed is void.\n",
         run.seconds
     );
     let versions: Vec<String> = run.peers.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let _ = writeln!(out, "Programs: {}.\n\n![chart]({chart})", versions.join(", "));
+    summary(&mut out, run);
     for scenario in &scenario::ALL {
         let figures = figures::of(run, scenario);
         if !figures.is_empty() {
@@ -30,6 +31,36 @@ pub fn markdown(run: &Run, chart: &str) -> String {
         }
     }
     out
+}
+
+/// One line per scenario that ran: what is asked of Pancake, and what came of it.
+fn summary(out: &mut String, run: &Run) {
+    out.push_str("\n## Goals\n\n| scenario | unit | Pancake | HAProxy | best peer | goal | |\n|---|---|---|---|---|---|---|\n");
+    for scenario in &scenario::ALL {
+        let figures = figures::of(run, scenario);
+        if figures.is_empty() {
+            continue;
+        }
+        let own = figures.iter().find(|f| f.peer == "pancake").and_then(|f| f.median);
+        let haproxy = figures.iter().find(|f| f.peer == "haproxy").and_then(|f| f.median);
+        let best = figures::best(&figures);
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.2}"));
+        let verdict = match figures::reached(scenario, &figures) {
+            Some((true, value)) => format!("reached ({value:.2})"),
+            Some((false, value)) => format!("MISSED ({value:.2})"),
+            None => String::new(),
+        };
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} | {} | {} | {verdict} |",
+            scenario.name,
+            scenario.unit,
+            number(own),
+            number(haproxy),
+            best.map_or("–".to_owned(), |(name, value)| format!("{value:.2} ({name})")),
+            figures::goal(scenario).unwrap_or("shown only".to_owned()),
+        );
+    }
 }
 
 fn section(out: &mut String, run: &Run, scenario: &Scenario, figures: &[Figure]) {
