@@ -88,11 +88,14 @@ fn start(settings: &Settings, peer: &Installed, dir: &Path, config: &str) -> Res
     Process::start(pinned(settings.proxy_core, &command), &dir.join("log"))
 }
 
-/// The control plane shares the core of the load, not that of the proxy.
+/// The control plane shares the core of the load, not that of the proxy; the load goes first there, or its own delays
+/// would be taken for the proxy's.
 fn start_control(settings: &Settings, dir: &Path, services: &Path) -> Result<(Process, String)> {
     let listen = process::free_addr()?;
     let command = stack::control_command(listen, services, &dir.join("control"))?;
-    let mut control = Process::start(pinned(settings.load_core, &command), &dir.join("control.log"))?;
+    let mut last = Command::new("nice");
+    last.args(["-n", "19"]).arg(command.get_program()).args(command.get_args());
+    let mut control = Process::start(pinned(settings.load_core, &last), &dir.join("control.log"))?;
     control.wait_listening(listen, START)?;
     Ok((control, format!("http://{listen}")))
 }

@@ -303,7 +303,12 @@ impl Owner {
         for one in Provider::ALL {
             let Some(held) = &self.held[one as usize] else { continue };
             let shown = &mut view.providers[one as usize];
-            let all = report.problems().iter().chain(secure);
+            // A file that could not be read is no news to who reads its text.
+            let told = |problem: &&pancake_table::check::Problem| {
+                let same = |known: &Problem| known.object == problem.object && known.field == problem.field;
+                !held.problems.iter().any(same)
+            };
+            let all = report.problems().iter().chain(secure.iter().filter(told));
             let found = all.filter(|problem| Problem::provider_of(problem) == one);
             let found = found.map(|problem| Problem::checked(one, &held.sources, problem));
             let kept = if one == provider { &[][..] } else { &*shown.refusal };

@@ -21,6 +21,9 @@ pub use crate::reject::Reject;
 /// post-quantum key shares have 1.2 to 2 KB; large session tickets add some.
 pub const MAX_CLIENT_HELLO_BYTES: usize = 64 * 1024;
 
+/// The most records of a hello: each peek looks at all of their headers, so many tiny ones that drip in would cost much.
+pub const MAX_CLIENT_HELLO_RECORDS: usize = 2048;
+
 /// What the bytes received so far say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peek<'a> {

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::MAX_CLIENT_HELLO_BYTES;
+use super::{MAX_CLIENT_HELLO_BYTES, MAX_CLIENT_HELLO_RECORDS};
 use crate::reject::Reject;
 
 /// The longest record before encryption begins.
@@ -43,7 +43,12 @@ pub(super) fn message(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, usize), Stop> {
     // Bytes of the message in the records before this one.
     let mut before = 0;
     let mut at = 0;
+    let mut records = 0;
     loop {
+        records += 1;
+        if records > MAX_CLIENT_HELLO_RECORDS {
+            return Err(Stop::Malformed(Reject::TLS_HELLO_TOO_LARGE));
+        }
         let record = record(bytes, at)?;
         let size = record.end - record.start;
         header.take(&bytes[record.start.min(bytes.len())..record.end.min(bytes.len())])?;
