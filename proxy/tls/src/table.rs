@@ -173,22 +173,16 @@ impl TlsTable {
 
     /// The configuration for a client: [`TlsTable::server_config`], or the one that answers an ACME challenge.
     pub fn select(&self, hello: &ClientHello<'_>) -> Result<Arc<ServerConfig>, Refusal> {
-        if !hello.alpn().is_some_and(is_challenge) {
-            return self.server_config(hello.server_name());
+        let sni = hello.server_name();
+        match hello.alpn().is_some_and(is_challenge) {
+            true => self.config_for(DEFAULT, sni, true),
+            false => self.server_config(sni),
         }
-        let waiting = hello.server_name().and_then(|host| self.challenges.get(&normal(host)));
-        let config = self.challenge_config.as_ref().filter(|_| waiting.is_some());
-        config.cloned().ok_or(Refusal::NoChallenge)
     }
 
     /// The configuration for a name: that of the host's options (the exact host, then `*.`, then `default`).
     pub fn server_config(&self, sni: Option<&str>) -> Result<Arc<ServerConfig>, Refusal> {
-        let host = sni.map(normal);
-        let prepared = self.options_of(host.as_deref()).ok_or(Refusal::Options)?;
-        if prepared.strict && !host.is_some_and(|host| self.map.has(&host)) {
-            return Err(Refusal::UnrecognizedName);
-        }
-        Ok(Arc::clone(&prepared.config))
+        self.config_for(self.options_name(sni.map(normal).as_deref()), sni, false)
     }
 
     /// The configuration with these options, for a name. `challenge`: the client offers ACME's protocol and nothing else
@@ -227,13 +221,13 @@ impl TlsTable {
         self.map.first(name)
     }
 
-    fn options_of(&self, host: Option<&str>) -> Option<&Arc<Prepared>> {
+    fn options_name(&self, host: Option<&str>) -> &str {
         let wildcard = |host: &str| {
             let (_, suffix) = host.split_once('.')?;
             self.by_host.get(&format!("*.{suffix}"))
         };
         let name = host.and_then(|host| self.by_host.get(host).or_else(|| wildcard(host)));
-        self.options.get(name.map_or(DEFAULT, String::as_str))?.as_ref()
+        name.map_or(DEFAULT, String::as_str)
     }
 }
 
