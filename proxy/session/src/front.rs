@@ -109,7 +109,7 @@ pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream
     if fresh.input.bytes().starts_with(PREFACE_START) {
         return Box::pin(http2::serve(session, fresh.plain())).await;
     }
-    http1::serve(&worker, fresh.plain()).await;
+    http1::serve(worker, fresh.plain()).await;
 }
 
 /// Whether `bytes` are less than `whole`, but may become it. One letter of a method is not waited on.
@@ -206,7 +206,7 @@ async fn secured<E: Engine>(session: SessionGuard<E>, mut fresh: Fresh<E>) {
             if agreed.alpn == b"h2" {
                 return Box::pin(http2::serve(session, arrival)).await;
             }
-            Box::pin(http1::serve(&worker, arrival)).await;
+            Box::pin(http1::serve(worker, arrival)).await;
         }
     }
 }

@@ -26,6 +26,7 @@ mod response;
 /// After 101: bytes both ways.
 mod tunnel;
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -99,22 +100,25 @@ pub(crate) enum Next {
     Reset,
 }
 
-/// Serves one client connection until it ends.
-pub(crate) async fn serve<E: Engine>(worker: &Rc<Worker<E>>, arrival: Arrival<Conn<E>>) {
+/// Serves one client connection until it ends. Not an `async fn`: that would hold its arguments beside what becomes of
+/// them for as long as the connection lives.
+pub(crate) fn serve<E: Engine>(worker: Rc<Worker<E>>, arrival: Arrival<Conn<E>>) -> impl Future<Output = ()> {
     let Arrival { stream, input, entry, peer, opened, secured, protocol } = arrival;
     let peer_ip = peer.ip().to_canonical().to_string().into();
     let mut client =
         Client { stream, input, entry, peer, peer_ip, opened, asked: opened, requests: 0, secured, protocol };
-    while let Some(job) = exchange::next_request(worker, &mut client).await {
-        let next;
-        (client, next) = worker.exchanges.start(exchange::run(worker.clone(), client, job)).await;
-        match next {
-            // A client that pipelines without pause must not keep the others waiting.
-            Next::Keep if !client.input.is_empty() => yield_now().await,
-            Next::Keep => {}
-            Next::Close => return,
-            Next::Reset => return client.stream.reset_on_drop(),
-            Next::Linger => return linger(&worker.engine, &client.stream).await,
+    async move {
+        while let Some(job) = exchange::next_request(&worker, &mut client).await {
+            let next;
+            (client, next) = worker.exchanges.start(exchange::run(worker.clone(), client, job)).await;
+            match next {
+                // A client that pipelines without pause must not keep the others waiting.
+                Next::Keep if !client.input.is_empty() => yield_now().await,
+                Next::Keep => {}
+                Next::Close => return,
+                Next::Reset => return client.stream.reset_on_drop(),
+                Next::Linger => return linger(&worker.engine, &client.stream).await,
+            }
         }
     }
 }

@@ -142,7 +142,7 @@ fn start<E: Engine>(shared: &Rc<Shared<E>>, request: Request<RecvStream>, mut re
     shared.open.set(shared.open.get() + 1);
     let open = Open(shared.clone());
     engine.spawn(async move {
-        http1::serve(&open.0.worker, arrival).await;
+        http1::serve(open.0.worker.clone(), arrival).await;
     });
 }
 

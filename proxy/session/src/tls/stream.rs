@@ -296,7 +296,8 @@ impl Sending {
         let total = parts.bytes().min(MAX_SEALED_BYTES);
         let mut out = OutBuf::new();
         out.reserve(self.before.len() + total + (total / MAX_PLAINTEXT_BYTES + 2) * MAX_OVERHEAD_BYTES);
-        out.append(&mut self.before);
+        // With its memory: an idle connection keeps none.
+        out.extend_from_slice(&std::mem::take(&mut self.before));
         let mut left = total;
         while left > 0 {
             if self.key.is_worn() && secrets.borrow().version() == ProtocolVersion::TLSv1_3 {
