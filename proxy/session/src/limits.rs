@@ -96,3 +96,12 @@ pub const H2_WRITE_BYTES: usize = 64 * 1024;
 
 /// A receive of so many bytes on an HTTP/2 connection asks for a larger buffer next.
 pub const H2_READ_BYTES: usize = 4 * 1024;
+
+/// Streams that one HTTP/2 connection to a server carries at a time, if the server allows as many.
+pub const H2_SERVER_STREAMS: usize = 256;
+
+/// HTTP/2 connections to one server, of one worker.
+pub const H2_SERVER_CONNECTIONS: usize = 32;
+
+/// Exchanges of one worker that wait for a stream to one server.
+pub const H2_SERVER_WAITING: usize = 1024;

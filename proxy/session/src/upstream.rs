@@ -3,6 +3,9 @@
 //! Vectors indexed by the table's slots hold what this worker knows of a router, service or server, so that a table
 //! swap costs nothing here: an entry is brought up to date when a request next needs it.
 
+/// HTTP/2: many exchanges on one connection.
+mod multiplex;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +27,7 @@ use crate::meter::{HttpMeter, Opened, ServerMeter};
 use crate::stream::Conn;
 use crate::tls::handshake::{self, Failed};
 use crate::worker::Worker;
+use multiplex::Multiplex;
 
 /// All of a worker's state about routers, services and servers.
 pub(crate) struct Upstreams<E: Engine> {
@@ -60,6 +64,8 @@ pub(crate) struct LocalServer<E: Engine> {
     slot: Slot,
     idle: RefCell<VecDeque<Idle<Conn<E>>>>,
     max_idle: usize,
+    /// HTTP/2 connections, if any may come about.
+    multiplex: Option<Box<Multiplex<E>>>,
     /// How TLS is spoken to it, if it is; none inside: its settings are faulty.
     tls: Option<Option<ClientTls>>,
     pub(crate) meter: Arc<ServerMeter>,
@@ -72,7 +78,7 @@ pub(crate) struct ClientGround {
 }
 
 impl ClientGround {
-    /// Settings of a transport to what handshakes use. HTTP/2 is not offered: servers are spoken to in HTTP/1.1.
+    /// Settings of a transport to what handshakes use. HTTP/1.1 is all that is offered.
     pub(crate) fn build(&self, tls: &ServersTls) -> Result<ClientTls, String> {
         ClientTls::build(tls, &self.roots, &[b"http/1.1"], &self.clock)
             .map_err(|problems| problems.join("; "))
@@ -102,6 +108,17 @@ pub(crate) struct Connection<S> {
     pub(crate) stream: S,
     /// Whether it served an exchange before.
     pub(crate) reused: bool,
+}
+
+impl<E: Engine> Connection<Conn<E>> {
+    /// Whether a request on which nothing was heard did no work, so that it may be sent again. Of a kept HTTP/1.1
+    /// connection that is assumed: the server closed it just then.
+    pub(crate) fn is_untouched(&self) -> bool {
+        match &self.stream {
+            Conn::ServerH2(stream) => stream.is_untouched(),
+            _ => self.reused,
+        }
+    }
 }
 
 impl<E: Engine> Upstreams<E> {
@@ -190,6 +207,7 @@ impl<E: Engine> Upstreams<E> {
         {
             if server.draining {
                 known.idle.borrow_mut().clear();
+                known.multiplex.iter().for_each(|multiplex| multiplex.retire());
             }
             return known.clone();
         }
@@ -201,8 +219,14 @@ impl<E: Engine> Upstreams<E> {
         });
         let max_idle = (server.transport.max_idle_conns_per_host as usize).div_ceil(self.workers);
         let tls = (server.scheme == Scheme::Https).then(|| self.ground.build(&server.transport.tls).ok());
-        let local =
-            Rc::new(LocalServer { slot: server.slot, idle: RefCell::default(), max_idle, tls, meter });
+        let local = Rc::new(LocalServer {
+            slot: server.slot,
+            idle: RefCell::default(),
+            max_idle,
+            multiplex: Multiplex::new(server.scheme, &server.transport),
+            tls,
+            meter,
+        });
         *entry = Some(local.clone());
         local
     }
@@ -258,32 +282,52 @@ pub(crate) enum ConnectError {
     Tls(Failed),
     /// The transport's TLS settings cannot be used for this server.
     TlsSettings,
+    /// All streams of all HTTP/2 connections that may be made are in use.
+    Busy,
+    /// The request asks for an upgrade, and HTTP/2 is all that the server speaks (RFC 9113 section 8.6).
+    NoUpgrade,
 }
 
 impl<E: Engine> Chosen<E> {
-    /// A live idle connection, the one used last.
-    pub(crate) fn reuse(&self, now: Time) -> Option<Connection<Conn<E>>> {
+    /// A live idle connection, the one used last, or a stream of one that is shared. `http1`: nothing else will do.
+    pub(crate) fn reuse(&self, now: Time, http1: bool) -> Option<Connection<Conn<E>>> {
         let mut idle = self.local.idle.borrow_mut();
         while let Some(candidate) = idle.pop_back() {
             if candidate.until > now && candidate.stream.is_quiet() {
                 return Some(Connection { stream: candidate.stream, reused: true });
             }
         }
-        None
+        match &self.local.multiplex {
+            Some(multiplex) if !http1 => multiplex.open(),
+            _ => None,
+        }
     }
 
-    /// A fresh connection.
-    pub(crate) async fn connect(&self, engine: &E) -> Result<Connection<Conn<E>>, ConnectError> {
-        let connected = self.dial(engine).await;
+    /// A fresh connection, or a stream of one that is shared. `http1`: nothing else will do.
+    pub(crate) async fn connect(&self, engine: &E, http1: bool) -> Result<Connection<Conn<E>>, ConnectError> {
+        let connected = match &self.local.multiplex {
+            // In a box of its own: plain exchanges stay small.
+            Some(multiplex) if !http1 => Box::pin(multiplex::connect(self, multiplex, engine)).await,
+            _ if self.server.scheme == Scheme::H2c => Err(ConnectError::NoUpgrade),
+            _ => {
+                let dialed = self.dial(engine, false, self.dial_until(engine)).await;
+                dialed.map(|(stream, _)| Connection { stream, reused: false })
+            }
+        };
         match &connected {
+            Ok(connection) if connection.reused => {}
             Ok(_) => self.local.meter.connects.add(1),
             Err(_) => self.local.meter.connect_failures.add(1),
         }
-        connected.map(|stream| Connection { stream, reused: false })
+        connected
     }
 
-    async fn dial(&self, engine: &E) -> Result<Conn<E>, ConnectError> {
-        let until = self.server.transport.dial_timeout.map_or(Time::NEVER, |d| engine.now().after(d));
+    fn dial_until(&self, engine: &E) -> Time {
+        self.server.transport.dial_timeout.map_or(Time::NEVER, |limit| engine.now().after(limit))
+    }
+
+    /// A fresh connection, and whether HTTP/2 is spoken on it; that is offered if `http2`.
+    async fn dial(&self, engine: &E, http2: bool, until: Time) -> Result<(Conn<E>, bool), ConnectError> {
         let stream = match &self.server.unix {
             Some(path) => engine.connect_unix(Path::new(&**path), until).await,
             None => {
@@ -293,12 +337,14 @@ impl<E: Engine> Chosen<E> {
             }
         };
         let stream = stream.map_err(ConnectError::Io)?;
-        let Some(tls) = &self.local.tls else { return Ok(Conn::Plain(stream)) };
+        let Some(tls) = &self.local.tls else { return Ok((Conn::Plain(stream), http2)) };
         let tls = tls.as_ref().ok_or(ConnectError::TlsSettings)?;
         let name = tls.server_name(&self.server.host).map_err(|_| ConnectError::TlsSettings)?;
+        let config = if http2 { tls.offering(&[b"h2", b"http/1.1"]) } else { tls.config().clone() };
         // In a box of its own: few exchanges make a connection.
-        let shaken = Box::pin(handshake::connect(stream, tls.config().clone(), name, until)).await;
-        shaken.map(|(stream, _)| Conn::Tls(Box::new(stream))).map_err(ConnectError::Tls)
+        let shaken = Box::pin(handshake::connect(stream, config, name, until)).await;
+        let (stream, agreed) = shaken.map_err(ConnectError::Tls)?;
+        Ok((Conn::Tls(Box::new(stream)), agreed.alpn == b"h2"))
     }
 
     /// Keeps a connection, on which nothing is outstanding, for a later exchange; not one that has more to say, nor

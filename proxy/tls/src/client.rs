@@ -108,6 +108,13 @@ impl ClientTls {
         &self.config
     }
 
+    /// The same with other protocols offered (RFC 7301), best first. The memory of sessions stays shared.
+    pub fn offering(&self, alpn: &[&[u8]]) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Arc::new(config)
+    }
+
     /// What is asked for and verified when `host` is connected to: the transport's `serverName`, else the host, which may be
     /// an address (then no name is sent, RFC 6066 section 3), with or without brackets.
     pub fn server_name(&self, host: &str) -> Result<ServerName<'static>, FaultyServerName> {

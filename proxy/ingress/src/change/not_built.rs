@@ -39,16 +39,14 @@ pub fn leave_out(snapshot: &mut Snapshot) -> Vec<Problem> {
 
 fn missing(balancer: &LoadBalancer) -> Option<(&'static str, &'static str)> {
     let schemes = || balancer.servers.iter().filter_map(|server| server_url::parse(&server.url).ok());
-    if schemes().any(|url| url.scheme == Scheme::H2c) {
-        return Some(("loadBalancer.servers", "HTTP/2 to servers (h2c://)"));
-    }
     let check = balancer.health_check.as_ref()?;
     if check.mode == HealthMode::Grpc {
         return Some(("loadBalancer.healthCheck.mode", "health checks by gRPC"));
     }
     let secure = check.scheme.as_deref() == Some("https");
-    if secure || schemes().any(|url| url.scheme == Scheme::Https || url.unix.is_some()) {
-        return Some(("loadBalancer.healthCheck", "health checks over TLS or Unix sockets"));
+    let plain = |url: &server_url::ServerUrl<'_>| url.scheme == Scheme::Http && url.unix.is_none();
+    if secure || !schemes().all(|url| plain(&url)) {
+        return Some(("loadBalancer.healthCheck", "health checks over TLS, HTTP/2 or Unix sockets"));
     }
     None
 }
@@ -76,13 +74,14 @@ mod tests {
                 service("checked@f", "https://a", Some(HealthCheck::default())),
                 service("grpc@f", "http://a", Some(grpc)),
                 service("h2c@f", "h2c://a", None),
+                service("checked-h2c@f", "h2c://a", Some(HealthCheck::default())),
             ],
             ..Snapshot::default()
         };
         snapshot.udp.routers.push(UdpRouter { name: "dns@f".into(), ..UdpRouter::default() });
         let problems: Vec<_> = leave_out(&mut snapshot).iter().map(ToString::to_string).collect();
         let left: Vec<_> = snapshot.services.iter().map(|service| &*service.name).collect();
-        assert_eq!(left, ["plain@f", "secure@f"]);
+        assert_eq!(left, ["plain@f", "secure@f", "h2c@f"]);
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems.iter().all(|problem| problem.contains("not supported yet")), "{problems:?}");
     }

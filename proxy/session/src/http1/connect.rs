@@ -39,7 +39,7 @@ pub(crate) async fn connect<E: Engine>(
     let mut tried = [usize::MAX; MAX_CONNECT_ATTEMPTS];
     for attempt in 0..MAX_CONNECT_ATTEMPTS {
         ledger.server = Some(chosen.server.url.clone());
-        if let Some(connection) = chosen.reuse(worker.engine.now()) {
+        if let Some(connection) = chosen.reuse(worker.engine.now(), job.needs_http1()) {
             return Ok((chosen, connection));
         }
         let error = match fresh(worker, client, job, &chosen).await? {
@@ -68,7 +68,7 @@ async fn fresh<E: Engine>(
     job: &Job<E>,
     chosen: &Chosen<E>,
 ) -> Result<Result<Connection<Conn<E>>, ConnectError>, NotConnected> {
-    let mut connect = pin!(chosen.connect(&worker.engine));
+    let mut connect = pin!(chosen.connect(&worker.engine, job.needs_http1()));
     if !job.is_body_free() {
         return Ok(connect.await);
     }
@@ -100,6 +100,8 @@ pub(crate) fn failure(error: &ConnectError) -> Failure {
         },
         ConnectError::Tls(failed) => failed.to_server(),
         ConnectError::TlsSettings => ("server-tls-settings", 502),
+        ConnectError::Busy => ("server-streams-exhausted", 503),
+        ConnectError::NoUpgrade => ("upgrade-to-http2-server", 502),
     };
     Failure::new(Phase::Connect, reason, status)
 }

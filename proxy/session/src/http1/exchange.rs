@@ -198,13 +198,13 @@ async fn forward<E: Engine>(
         let to = Target { connection: &connection, chosen: &chosen, head };
         let ended = attempt::run(worker, client, job, to, &mut server_input, &progress, ledger).await;
         ledger.heard(&progress);
-        // A kept connection that the server closed just then: the request did no work there.
-        let stale = connection.reused
+        // The request did no work there.
+        let stale = connection.is_untouched()
             && !progress.heard.get()
             && matches!(ended, Ended::Broken(Broken::Server(failure)) if failure.status == 502);
         if stale && let Some(copy) = second_try.take() {
             ledger.retry();
-            connection = match chosen.connect(&worker.engine).await {
+            connection = match chosen.connect(&worker.engine, job.needs_http1()).await {
                 Ok(connection) => connection,
                 Err(error) => {
                     return refuse(worker, client, job, ledger, connect::failure(&error)).await;

@@ -66,6 +66,11 @@ impl<E: Engine> Job<E> {
         matches!(self.framing, Framing::Empty | Framing::Length(0))
     }
 
+    /// Whether it can go to a server in HTTP/1.1 only: HTTP/2 has no upgrades (RFC 9113 section 8.6).
+    pub(crate) fn needs_http1(&self) -> bool {
+        self.upgrade.is_some()
+    }
+
     /// A request of which nothing is known but that it is refused.
     pub(crate) fn refused(worker: &Worker<E>, asked: Time, failure: Failure) -> Job<E> {
         Job {

@@ -159,6 +159,15 @@ fn server_fault(reason: &'static str, status: u16) -> Broken {
     Broken::Server(Failure::new(Phase::Forward, reason, status))
 }
 
+fn no_answer(error: &io::Error) -> Broken {
+    match error.kind() {
+        // These two come of HTTP/2 only: what was asked, or was answered, cannot be said in it.
+        io::ErrorKind::InvalidInput => server_fault("request-not-in-http2", 400),
+        io::ErrorKind::InvalidData => server_fault("http2-malformed", 502),
+        _ => server_fault("server-reset", 502),
+    }
+}
+
 fn body_reason(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "response-truncated",
@@ -218,7 +227,7 @@ async fn read_head<E: Engine>(
                     return Err(server_fault("response-header-timeout", 504));
                 }
             }
-            Err(_) => return Err(server_fault("server-reset", 502)),
+            Err(error) => return Err(no_answer(&error)),
         }
     }
 }

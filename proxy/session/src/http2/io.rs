@@ -24,6 +24,8 @@ pub(super) struct Io<E: Engine> {
     first: Input,
     received: Rc<RefCell<Option<io::Result<Buf>>>>,
     receives: Pump,
+    /// When bytes last came.
+    heard: Rc<Cell<Time>>,
     out: OutBuf,
     sending: Rc<Sending>,
     sends: Pump,
@@ -43,8 +45,10 @@ impl<E: Engine> Io<E> {
         let conn = Rc::new(conn);
         let received: Rc<RefCell<Option<io::Result<Buf>>>> = Rc::default();
         let sending: Rc<Sending> = Rc::default();
+        let heard = Rc::new(Cell::new(engine.now()));
         Io {
-            receives: Box::pin(receive(conn.clone(), received.clone())),
+            receives: Box::pin(receive(conn.clone(), received.clone(), engine.clone(), heard.clone())),
+            heard,
             sends: Box::pin(send(conn.clone(), sending.clone(), engine, send_timeout)),
             conn,
             first,
@@ -53,13 +57,24 @@ impl<E: Engine> Io<E> {
             sending,
         }
     }
+
+    /// When bytes last came from the peer, also while this belongs to a connection.
+    pub(super) fn heard(&self) -> Rc<Cell<Time>> {
+        self.heard.clone()
+    }
 }
 
-async fn receive<E: Engine>(conn: Rc<Conn<E>>, slot: Rc<RefCell<Option<io::Result<Buf>>>>) {
+async fn receive<E: Engine>(
+    conn: Rc<Conn<E>>,
+    slot: Rc<RefCell<Option<io::Result<Buf>>>>,
+    engine: E,
+    heard: Rc<Cell<Time>>,
+) {
     // Small frames come in small buffers; who fills them is sending a body.
     let mut want = Want::Some;
     loop {
         let received = conn.recv(want, Time::NEVER).await;
+        heard.set(engine.now());
         let filled = received.as_ref().is_ok_and(|bytes| bytes.len() >= H2_READ_BYTES);
         want = if filled { Want::Bulk } else { Want::Some };
         *slot.borrow_mut() = Some(received);

@@ -11,6 +11,8 @@ mod request;
 mod response;
 /// A stream as a connection.
 mod stream;
+/// HTTP/2 to servers.
+pub(crate) mod upstream;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -157,13 +159,16 @@ impl<E: Engine> Drop for Open<E> {
 }
 
 /// A future by a deadline; none if that passes first.
-async fn by<E: Engine, F: Future>(engine: &E, until: Time, future: F) -> Option<F::Output> {
+pub(crate) async fn by<E: Engine, F: Future>(engine: &E, until: Time, future: F) -> Option<F::Output> {
     let mut future = std::pin::pin!(future);
-    let mut sleep = engine.sleep_until(until);
+    let mut sleep: Option<E::Sleep> = None;
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending if until == Time::NEVER => Poll::Pending,
-        Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| None),
+        Poll::Pending => {
+            let sleep = sleep.get_or_insert_with(|| engine.sleep_until(until));
+            Pin::new(sleep).poll(cx).map(|()| None)
+        }
     })
     .await
 }

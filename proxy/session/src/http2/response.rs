@@ -47,6 +47,16 @@ impl Answer {
         Answer { at: At::Head, head_request, pending: Vec::new() }
     }
 
+    /// Only a body, of any message whose head was read elsewhere.
+    pub(super) fn body_of(framing: Framing) -> Answer {
+        let at = match framing {
+            Framing::Empty | Framing::Length(0) | Framing::UntilClose => At::End,
+            Framing::Length(length) => At::Length(length),
+            Framing::Chunked => At::Chunks(Box::default()),
+        };
+        Answer { at, ..Answer::new(false) }
+    }
+
     /// Whether the whole answer has been taken.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.at, At::End)

@@ -212,7 +212,7 @@ impl<E: Engine> H2Stream<E> {
 }
 
 /// Fields as `name: value CRLF` lines.
-fn lines(fields: Option<&HeaderMap>) -> Vec<u8> {
+pub(super) fn lines(fields: Option<&HeaderMap>) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, value) in fields.into_iter().flatten() {
         emit::field(&mut out, name.as_str().as_bytes(), value.as_bytes());
