@@ -272,6 +272,7 @@ impl Owner {
         merged.tcp.servers_transports.extend_from_slice(tcp_named);
         for part in parts {
             merged.routers.extend_from_slice(&part.routers);
+            merged.middlewares.extend_from_slice(&part.middlewares);
             merged.services.extend_from_slice(&part.services);
             merged.servers_transports.extend_from_slice(&part.servers_transports);
             merged.tls.certificates.extend_from_slice(&part.tls.certificates);

@@ -21,6 +21,8 @@ mod http2;
 pub mod limits;
 /// Counters that a worker writes and the service thread reads.
 pub mod meter;
+/// What happens to requests on the way.
+mod middleware;
 /// One access record per exchange.
 pub mod record;
 /// What an entry point is told by the static configuration.

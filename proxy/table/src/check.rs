@@ -3,6 +3,8 @@
 //! A faulty router or service alone is left out, the rest serves, as in Traefik 3. What a snapshot as a whole is
 //! worth (serve the rest, or refuse it) is for the caller to decide: [`crate::check::Report::has_errors`].
 
+/// Middlewares.
+mod middlewares;
 /// Routers: rule, entry points, middlewares, service.
 mod routers;
 /// Rules, each text once.
@@ -25,10 +27,10 @@ use serde::Serialize;
 
 use crate::compiled::Table;
 use crate::limits::{
-    MAX_CERTIFICATES, MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_SERVERS, MAX_SERVICES, MAX_TLS_OPTIONS,
-    MAX_TLS_STORES, MAX_TRANSPORTS,
+    MAX_CERTIFICATES, MAX_MIDDLEWARES, MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_SERVERS, MAX_SERVICES,
+    MAX_TLS_OPTIONS, MAX_TLS_STORES, MAX_TRANSPORTS,
 };
-use crate::map::Set;
+use crate::map::{Map, Set};
 use crate::rule::Rule;
 use crate::snapshot::tcp::TcpServiceKind;
 use crate::snapshot::udp::UdpServiceKind;
@@ -193,11 +195,14 @@ pub fn check_after(snapshot: &Snapshot, entry_points: &[String], previous: Optio
     let transports = services::transports(snapshot, &mut report);
     let services = &services::services(snapshot, &transports, &mut report);
     let tls_options = &tls::section(snapshot, &mut report);
-    let known = Known { entry_points, services, tls_options };
+    let middlewares = &middlewares::middlewares(snapshot, &mut report);
+    let known = Known { entry_points, services, tls_options, middlewares };
     let regex_bytes = routers::routers(snapshot, &known, previous, &mut report);
     let transports = tcp::transports(snapshot, &mut report);
     let services = &tcp::services(snapshot, &transports, &mut report);
-    tcp::routers(snapshot, &Known { services, ..known }, previous, regex_bytes, &mut report);
+    // There are no TCP middlewares in the contract yet.
+    let middlewares = &Map::default();
+    tcp::routers(snapshot, &Known { services, middlewares, ..known }, previous, regex_bytes, &mut report);
     let services = udp::services(snapshot, &mut report);
     udp::routers(snapshot, entry_points, &services, &mut report);
     report
@@ -223,6 +228,7 @@ fn count_servers(snapshot: &Snapshot) -> usize {
 fn sizes(snapshot: &Snapshot, report: &mut Report) -> bool {
     let counts = [
         ("routers", snapshot.routers.len(), MAX_ROUTERS),
+        ("middlewares", snapshot.middlewares.len(), MAX_MIDDLEWARES),
         ("services", snapshot.services.len(), MAX_SERVICES),
         ("servers", count_servers(snapshot), MAX_SERVERS),
         ("serversTransports", snapshot.servers_transports.len(), MAX_TRANSPORTS),

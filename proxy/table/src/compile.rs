@@ -23,6 +23,7 @@ use crate::compiled::{Route, Service, Table};
 use crate::lookup::{Index, Ranked, Routes};
 use crate::map::Map;
 use crate::snapshot::Snapshot;
+use crate::snapshot::middlewares::MiddlewareKind;
 use crate::snapshot::tls::RouterTls;
 
 pub(crate) use finder::Finder;
@@ -114,6 +115,9 @@ fn routes(
     previous: Option<&Table>,
     slots: &mut Slots,
 ) -> (Vec<Arc<Route>>, Vec<u32>) {
+    // Of several with the same name the first counts, as `check` says.
+    let middlewares: Map<&str, &MiddlewareKind> =
+        snapshot.middlewares.iter().rev().map(|middleware| (&*middleware.name, &middleware.kind)).collect();
     let by_name: Map<&str, &Arc<Service>> = services.iter().map(|s| (&*s.name, s)).collect();
     let before: &[Arc<Route>] = previous.map_or(&[], |table| &table.routes);
     let mut finder = Finder::new(before, |route| &*route.name);
@@ -122,6 +126,7 @@ fn routes(
     for (place, router) in snapshot.routers.iter().enumerate() {
         let Some(rule) = report.rules.get(place).and_then(Option::as_ref) else { continue };
         let Some(service) = by_name.get(&*router.service) else { continue };
+        let through = || router.middlewares.iter().filter_map(|name| middlewares.get(&**name).copied());
         let priority = if router.priority == 0 { rule.default_priority() } else { router.priority };
         let known = finder.find(&router.name).map(|at| &before[at]);
         // The same text is the same rule, even if it was parsed anew.
@@ -130,6 +135,7 @@ fn routes(
             Some(route)
                 if route.priority == priority
                     && route.tls.as_deref() == router.tls.as_ref()
+                    && route.middlewares.iter().eq(through())
                     && Arc::ptr_eq(&route.service, service)
                     && Arc::ptr_eq(&route.rule, rule) =>
             {
@@ -142,6 +148,7 @@ fn routes(
                 rule: rule.clone(),
                 priority,
                 tls: router_tls(router.tls.as_ref(), known.and_then(|route| route.tls.as_ref())),
+                middlewares: through().cloned().collect(),
             }),
         };
         routes.push(route);

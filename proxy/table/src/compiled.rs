@@ -20,6 +20,7 @@ use crate::check::Report;
 use crate::compile::{EntryPointSpec, Slots, Transports, compile};
 use crate::lookup::{Index, Routed};
 use crate::rule::Rule;
+use crate::snapshot::middlewares::MiddlewareKind;
 use crate::snapshot::tls::{RouterTls, ServersTls};
 use crate::snapshot::{HealthCheck, Snapshot};
 
@@ -145,6 +146,8 @@ pub struct Route {
     pub priority: i64,
     /// None: takes requests that come without TLS, and no others.
     pub tls: Option<Arc<RouterTls>>,
+    /// What its requests go through, in order.
+    pub middlewares: Box<[MiddlewareKind]>,
 }
 
 impl Routed for Route {

@@ -53,6 +53,8 @@ impl Changes {
 pub struct Diff {
     /// Routers by name.
     pub routers: Changes,
+    /// Middlewares by name.
+    pub middlewares: Changes,
     /// Services by name.
     pub services: Changes,
     /// Servers by service and identity: `service@provider http://10.0.0.1:80`.
@@ -82,10 +84,10 @@ pub struct Diff {
 impl Diff {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        let transports = [&self.servers_transports, &self.tcp_servers_transports];
+        let others = [&self.servers_transports, &self.tcp_servers_transports, &self.middlewares];
         let tls = [&self.certificates, &self.tls_options, &self.tls_stores];
         let guarded = self.guarded();
-        let mut all = guarded.iter().map(|(_, changes)| *changes).chain(transports).chain(tls);
+        let mut all = guarded.iter().map(|(_, changes)| *changes).chain(others).chain(tls);
         all.all(|changes| changes.is_empty())
     }
 
@@ -133,6 +135,7 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Diff {
         tls_options: changes(&tls.options, &new_tls.options, |o| &*o.name, str::to_owned),
         tls_stores: changes(&tls.stores, &new_tls.stores, |s| &*s.name, str::to_owned),
         routers: changes(&old.routers, &new.routers, |r| &*r.name, |name| name.to_owned()),
+        middlewares: changes(&old.middlewares, &new.middlewares, |m| &*m.name, str::to_owned),
         services: changes(&old.services, &new.services, |s| &*s.name, |name| name.to_owned()),
         servers: changes(&servers(old), &servers(new), |(k, _)| *k, of_service),
         servers_transports: changes(

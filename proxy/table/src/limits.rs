@@ -16,6 +16,10 @@ pub const MAX_ENTRY_POINTS: usize = 4_096;
 pub const MAX_ENTRY_POINTS_PER_ROUTER: usize = 256;
 /// Middlewares that one router may name.
 pub const MAX_MIDDLEWARES_PER_ROUTER: usize = 256;
+/// Middlewares of a snapshot.
+pub const MAX_MIDDLEWARES: usize = 50_000;
+/// Origins that one middleware may allow.
+pub const MAX_ALLOWED_ORIGINS: usize = 1_000;
 /// Bytes of a name: router, service, transport, middleware, entry point, server id.
 pub const MAX_NAME_BYTES: usize = 1_024;
 /// Bytes of a server's URL.

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Middlewares.
+pub mod middlewares;
 /// TCP routers and services.
 pub mod tcp;
 /// Certificates and how TLS is spoken.
@@ -12,6 +14,7 @@ pub mod tls;
 /// UDP routers and services.
 pub mod udp;
 
+use middlewares::Middleware;
 use tcp::Tcp;
 use tls::{RouterTls, ServersTls, Tls};
 use udp::Udp;
@@ -23,6 +26,8 @@ pub struct Snapshot {
     pub version: u64,
     /// Which request goes where.
     pub routers: Vec<Router>,
+    /// What happens to requests on the way.
+    pub middlewares: Vec<Middleware>,
     /// Where requests can go.
     pub services: Vec<Service>,
     /// How connections to servers are made; `default` need not be listed.
@@ -39,8 +44,9 @@ impl Snapshot {
     /// Whether two differ in nothing but their version.
     pub fn same_content(&self, other: &Snapshot) -> bool {
         // All fields by name, so that a new one cannot be forgotten.
-        let Snapshot { version: _, routers, services, servers_transports, tls, tcp, udp } = self;
+        let Snapshot { version: _, routers, middlewares, services, servers_transports, tls, tcp, udp } = self;
         *routers == other.routers
+            && *middlewares == other.middlewares
             && *services == other.services
             && *servers_transports == other.servers_transports
             && *tls == other.tls

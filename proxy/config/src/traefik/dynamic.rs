@@ -18,7 +18,7 @@ use crate::decode::{Fields, Sink, join};
 use crate::problem::{Problem, Scope, Span};
 use crate::tree::{self, File, Node, quote};
 
-/// Middlewares: known by name, not built.
+/// `http.middlewares` and `tcp.middlewares`.
 mod middlewares;
 /// What an object names must be there.
 mod references;
@@ -132,6 +132,11 @@ impl Objects {
     fn into_snapshots(self) -> (Snapshot, Snapshot) {
         let (mut good, mut bad) = (Snapshot::default(), Snapshot::default());
         part(self.routers.into_values(), &mut good.routers, &mut bad.routers);
+        let middlewares = self.middlewares.into_values().filter_map(|object| {
+            let Object { value, span, node, sound } = object;
+            value.built.map(|value| Object { value, span, node, sound })
+        });
+        part(middlewares, &mut good.middlewares, &mut bad.middlewares);
         part(self.services.into_values(), &mut good.services, &mut bad.services);
         part(self.transports.into_values(), &mut good.servers_transports, &mut bad.servers_transports);
         part(self.tcp_routers.into_values(), &mut good.tcp.routers, &mut bad.tcp.routers);

@@ -52,8 +52,9 @@ pub(super) fn objects(snapshot: &Snapshot) -> HashSet<String> {
     ) -> impl Iterator<Item = String> + 'a {
         objects.iter().map(move |one| format!("{kind} {}", name(one)))
     }
-    let Snapshot { version: _, routers, services, servers_transports, tls, tcp, udp } = snapshot;
+    let Snapshot { version: _, routers, middlewares, services, servers_transports, tls, tcp, udp } = snapshot;
     named("router", routers, |one| &one.name)
+        .chain(named("middleware", middlewares, |one| &one.name))
         .chain(named("service", services, |one| &one.name))
         .chain(named("serversTransport", servers_transports, |one| &one.name))
         .chain(named("tls certificate", &tls.certificates, |one| &one.name))

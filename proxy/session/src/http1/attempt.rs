@@ -16,6 +16,7 @@ use super::ledger::Ledger;
 use super::pump::{Inbound, Pump, PumpError};
 use super::request::Job;
 use super::response::{Answered, Broken, Context, Progress, Request, answer, client_reason};
+use crate::middleware::grpc_web::Call;
 use crate::record::{Failure, Phase};
 use crate::stream::Conn;
 use crate::upstream::{Chosen, Connection};
@@ -59,13 +60,20 @@ pub(crate) async fn run<E: Engine>(
         method: job.method,
         version: job.version,
         upgrade: job.upgrade.as_deref(),
+        grpc_web: job.grpc.web(),
         keep_alive: keeps_alive(worker, client, job),
         request: &request,
         head_timeout: to.chosen.server.transport.response_header_timeout,
         send_until: write_until(client, job),
     };
     let server = &to.connection.stream;
-    let sides = Sides { engine: &worker.engine, client: &client.stream, server, request: &request };
+    let sides = Sides {
+        engine: &worker.engine,
+        client: &client.stream,
+        server,
+        request: &request,
+        grpc_web: job.grpc.web(),
+    };
     let ended = if body.is_done() {
         let down = pin!(answer(context, server_input, progress));
         let up = pin!(sides.send_head(to.head, &mut client.input));
@@ -126,6 +134,7 @@ struct Sides<'a, E: Engine> {
     client: &'a Conn<E>,
     server: &'a Conn<E>,
     request: &'a Request,
+    grpc_web: Option<&'a Call>,
 }
 
 impl<E: Engine> Sides<'_, E> {
@@ -145,7 +154,8 @@ impl<E: Engine> Sides<'_, E> {
 
     /// Sends a request with its body; then watches the client.
     async fn upload(&self, head: OutBuf, body: Inbound, input: &mut Input, until: Time) -> Up {
-        let chunked_out = matches!(body, Inbound::Chunked(_));
+        let filter = self.grpc_web.and_then(Call::request_filter);
+        let chunked_out = filter.is_some() || matches!(body, Inbound::Chunked(_));
         let mut head = Some(head);
         if !self.request.gate.get() {
             if self.server.send(head.take().unwrap_or_default().into(), until).await.is_err() {
@@ -159,6 +169,7 @@ impl<E: Engine> Sides<'_, E> {
             input: &mut *input,
             to: self.server,
             chunked_out,
+            filter,
             recv_until: until,
             send_until: until,
             progress: &self.request.moved,

@@ -12,6 +12,7 @@ use pancake_wire::h1::{emit, head};
 
 use super::attempt::{self, Ended, Target};
 use super::connect::{self, NotConnected};
+use super::grpc::{self, Grpc};
 use super::input::Input;
 use super::ledger::Ledger;
 use super::outgoing::Outgoing;
@@ -36,6 +37,7 @@ pub(crate) async fn run<E: Engine>(
     let mut ledger = Ledger::open(&worker, &client, &mut job);
     let next = match target {
         _ if job.challenge.is_some() => answer_challenge(&worker, &mut client, &job, &mut ledger).await,
+        _ if job.answer.is_some() => answer_itself(&worker, &mut client, &job, &mut ledger).await,
         Err(failure) => refuse(&worker, &mut client, &job, &mut ledger, failure).await,
         Ok((chosen, outgoing)) => forward(&worker, &mut client, &job, &mut ledger, chosen, outgoing).await,
     };
@@ -108,16 +110,21 @@ async fn refuse<E: Engine>(
     failure: Failure,
 ) -> Next {
     ledger.failure = Some(failure);
-    ledger.status = failure.status;
+    ledger.status = if job.grpc == Grpc::No { failure.status } else { 200 };
     // A body that was not asked for, or not read to its end, would be taken for the next request.
     let keep = keeps_alive(worker, client, job) && job.is_body_free();
     let (out, body_bytes) = {
         let second = worker.engine.unix_time().as_secs();
         let mut scratch = worker.scratch.borrow_mut();
+        let date = scratch.date.at(second);
         let head_request = job.method == crate::meter::Method::Head;
-        let reply =
-            reply::Reply { status: failure.status, reason: failure.reason, close: !keep, head_request };
-        reply::make(&reply, scratch.date.at(second))
+        match &job.grpc {
+            Grpc::No => {
+                let (status, reason) = (failure.status, failure.reason);
+                reply::make(&reply::Reply { status, reason, close: !keep, head_request }, date)
+            }
+            call => (grpc::reply(call, failure.status, date, !keep), 0),
+        }
     };
     match client.stream.send(out.into(), write_until(client, job)).await {
         Ok(()) => {
@@ -150,6 +157,32 @@ async fn answer_challenge<E: Engine>(
         out.extend_from_slice(body.as_bytes());
         ledger.response_bytes = body.len() as u64;
     }
+    match client.stream.send(out.into(), write_until(client, job)).await {
+        Ok(()) if keep => Next::Keep,
+        Ok(()) => Next::Linger,
+        Err(_) => Next::Close,
+    }
+}
+
+/// Gives the answer of a middleware, which has no body.
+async fn answer_itself<E: Engine>(
+    worker: &Rc<Worker<E>>,
+    client: &mut Client<Conn<E>>,
+    job: &Job<E>,
+    ledger: &mut Ledger<E>,
+) -> Next {
+    let Some(answer) = &job.answer else { return Next::Close };
+    ledger.status = answer.status;
+    let keep = keeps_alive(worker, client, job) && job.is_body_free();
+    let mut out = OutBuf::new();
+    emit::status_line(&mut out, answer.status);
+    out.extend_from_slice(&answer.fields);
+    let second = worker.engine.unix_time().as_secs();
+    emit::field(&mut out, b"Date", worker.scratch.borrow_mut().date.at(second));
+    if !keep {
+        emit::field(&mut out, b"Connection", b"close");
+    }
+    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
     match client.stream.send(out.into(), write_until(client, job)).await {
         Ok(()) if keep => Next::Keep,
         Ok(()) => Next::Linger,

@@ -9,6 +9,8 @@ mod attempt;
 mod connect;
 /// One request and its answer.
 mod exchange;
+/// Calls of gRPC.
+mod grpc;
 /// Bytes received and not yet used.
 pub(crate) mod input;
 /// What is known of an exchange; its access record when it ends.
@@ -40,6 +42,7 @@ use crate::settings::EntryPoint;
 use crate::stream::Conn;
 use crate::worker::Worker;
 pub(crate) use input::Input;
+pub(crate) use pump::Inbound;
 
 /// Memory reused by all sessions of a worker, borrowed only between awaits.
 #[derive(Default)]

@@ -6,6 +6,7 @@ use pancake_wire::h1::emit;
 use pancake_wire::h1::head::{Framing, Known, RequestHead};
 
 use super::Client;
+use crate::middleware::grpc_web::Call;
 use crate::settings::Underscores;
 
 /// A request head ready to be sent, with marks so that it can be pointed at another server.
@@ -33,6 +34,8 @@ pub(crate) struct Source<'a> {
     pub(crate) query: Option<&'a [u8]>,
     /// Whether the request goes on asking for an upgrade.
     pub(crate) keep_upgrade: bool,
+    /// What of it is translated, if it is a call of gRPC-Web.
+    pub(crate) grpc_web: Option<&'a Call>,
 }
 
 impl Outgoing {
@@ -108,7 +111,9 @@ struct Kept {
 fn fields<S: Stream>(out: &mut Vec<u8>, source: &Source<'_>, client: &Client<S>, hostname: &str) {
     let (head, bytes) = (source.head, source.bytes);
     let trusted = client.entry.forwarded.trusts(client.peer.ip());
-    let chunked = matches!(head.framing, Framing::Chunked);
+    let bodiless = matches!(head.framing, Framing::Empty | Framing::Length(0));
+    let rewritten = !bodiless && source.grpc_web.is_some_and(Call::changes_request_body);
+    let chunked = rewritten || matches!(head.framing, Framing::Chunked);
     let delete_underscores = client.entry.underscores == Underscores::Delete;
     let mut kept = Kept { secure: client.secured.is_some(), ..Kept::default() };
     emit::fields(out, bytes, &head.fields, |field| {
@@ -119,6 +124,7 @@ fn fields<S: Stream>(out: &mut Vec<u8>, source: &Source<'_>, client: &Client<S>,
             Known::ProxyAuthenticate | Known::ProxyAuthorization | Known::TransferEncoding => return false,
             Known::Upgrade | Known::XForwardedFor | Known::UnderscoreTwin => return false,
             Known::ContentLength => return !chunked,
+            Known::ContentType if source.grpc_web.is_some() => return false,
             Known::Trailer => return chunked,
             // RFC 9110 section 10.1.1: an expectation of an HTTP/1.0 client means nothing.
             Known::Expect => return head.expect_continue,
@@ -142,6 +148,11 @@ fn fields<S: Stream>(out: &mut Vec<u8>, source: &Source<'_>, client: &Client<S>,
         *seen |= trusted && !field.value.of(bytes).is_empty();
         trusted && *seen
     });
+    if let Some(call) = source.grpc_web {
+        call.request_fields(out);
+        // gRPC asks for it; browsers cannot.
+        kept.te_trailers = true;
+    }
     if kept.te_trailers {
         out.extend_from_slice(b"Te: trailers\r\n");
     }

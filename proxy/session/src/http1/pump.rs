@@ -10,6 +10,7 @@ use pancake_wire::h1::head::{Framing, Reject};
 
 use super::input::Input;
 use crate::limits::{BULK_THRESHOLD_BYTES, MAX_COALESCED_BODY_BYTES};
+use crate::middleware::grpc_web::{Filter, reencode};
 
 /// How a body comes in.
 pub(crate) enum Inbound {
@@ -56,6 +57,8 @@ pub(crate) struct Pump<'a, S> {
     pub(crate) to: &'a S,
     /// Whether the body goes out in chunks.
     pub(crate) chunked_out: bool,
+    /// What it goes through.
+    pub(crate) filter: Option<Filter>,
     pub(crate) recv_until: Time,
     pub(crate) send_until: Time,
     /// What got across so far.
@@ -110,6 +113,11 @@ impl<S: Stream> Pump<'_, S> {
 
     /// What can go out now: the head, if not sent yet, and the body bytes at hand, `moved` of them.
     fn gather(&mut self, head: Option<OutBuf>, body: &mut Inbound, moved: &mut u64) -> Result<Parts, Reject> {
+        if let Some(filter) = &mut self.filter {
+            let mut out = head.unwrap_or_default();
+            reencode(filter, (body, &mut *self.input), self.chunked_out, &mut out, moved)?;
+            return Ok(out.into());
+        }
         let limit = match body {
             Inbound::Done => 0,
             Inbound::Length(missing) => *missing,

@@ -10,11 +10,13 @@ use pancake_table::lookup;
 use pancake_wire::h1::head::{self, Field, Framing, Known, Limits, RequestHead, Span, Version};
 use pancake_wire::h1::target::{self, Form, Target};
 
+use super::grpc::Grpc;
 use super::outgoing::{Outgoing, Source};
 use super::{Client, Scratch};
 use crate::acme_tokens;
 use crate::limits::{MAX_FIELDS, MAX_RECORDED_TEXT_BYTES};
 use crate::meter::Method;
+use crate::middleware::{self, OwnAnswer, Verdict};
 use crate::record::{Failure, Phase, Text};
 use crate::settings::Underscores;
 use crate::stream::Conn;
@@ -34,8 +36,12 @@ pub(crate) struct Job<E: Engine> {
     pub(crate) started_unix: Duration,
     pub(crate) text: Option<Box<Text>>,
     pub(crate) route: Option<Rc<LocalRoute<E>>>,
+    /// Whether it is a call of gRPC.
+    pub(crate) grpc: Grpc,
     /// What answers an ACME challenge; then there is no target.
     pub(crate) challenge: Option<Arc<str>>,
+    /// What a middleware answers; then there is no target.
+    pub(crate) answer: Option<Box<OwnAnswer>>,
     /// The server and the head it is to get, or why there is none.
     pub(crate) target: Result<(Chosen<E>, Outgoing), Failure>,
 }
@@ -84,7 +90,9 @@ impl<E: Engine> Job<E> {
             started_unix: unix_time_of(worker, asked),
             text: None,
             route: None,
+            grpc: Grpc::No,
             challenge: None,
+            answer: None,
             target: Err(failure),
         }
     }
@@ -146,7 +154,9 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<Conn<E>>, scratch: 
         started_unix: unix_time_of(worker, client.asked),
         text: worker.sink.wants_text().then(|| text_of(head, bytes, client.protocol)),
         route: None,
+        grpc: Grpc::of(Method::of(method), head, bytes),
         challenge: None,
+        answer: None,
         target: Err(Failure::new(Phase::Lookup, "no-router", 404)),
     };
     let whole_target = head.target.of(bytes);
@@ -206,6 +216,17 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<Conn<E>>, scratch: 
         }
     }
     let Some(route) = route else { return job };
+    if !route.route.middlewares.is_empty() {
+        match middleware::judge(&route.route, job.method, head, bytes) {
+            Verdict::Pass => {}
+            Verdict::GrpcWeb(call) => job.grpc = Grpc::Web(call),
+            Verdict::Answer(answer) => {
+                job.answer = Some(Box::new(answer));
+                job.route = Some(route);
+                return job;
+            }
+        }
+    }
     job.target = match route.service.pick(&[]) {
         None => Err(Failure::new(Phase::Pick, "no-server-available", 503)),
         Some(chosen) => {
@@ -216,6 +237,7 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<Conn<E>>, scratch: 
                 path: forwarded_path,
                 query: target.query.map(|q| q.of(whole_target)),
                 keep_upgrade: job.upgrade.is_some(),
+                grpc_web: job.grpc.web(),
             };
             let pass_host = route.service.service.pass_host_header;
             let out = Outgoing::write(&source, &chosen.server, pass_host, client, &worker.hostname);

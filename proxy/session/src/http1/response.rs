@@ -14,6 +14,7 @@ use super::pump::{Inbound, Moved, Pump, PumpError};
 use super::{Scratch, reply};
 use crate::limits::{EXPECT_CONTINUE_TIMEOUT, MAX_FIELDS, MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES};
 use crate::meter::Method;
+use crate::middleware::grpc_web::{Call, Filter};
 use crate::record::{Failure, Phase};
 use crate::stream::Conn;
 use crate::worker::Worker;
@@ -27,6 +28,8 @@ pub(crate) struct Context<'a, E: Engine> {
     pub(crate) version: Version,
     /// What the client asks to upgrade to.
     pub(crate) upgrade: Option<&'a [u8]>,
+    /// What is translated, if it is a call of gRPC-Web.
+    pub(crate) grpc_web: Option<&'a Call>,
     /// Whether the client's connection stays open if the answer allows it.
     pub(crate) keep_alive: bool,
     /// How far the request came.
@@ -95,6 +98,7 @@ struct Plan {
     head: OutBuf,
     inbound: Inbound,
     chunked_out: bool,
+    filter: Option<Filter>,
     keep_server: bool,
     keep_client: bool,
 }
@@ -125,6 +129,7 @@ pub(crate) async fn answer<E: Engine>(
             input,
             to: context.client,
             chunked_out: plan.chunked_out,
+            filter: plan.filter,
             recv_until: Time::NEVER,
             send_until: context.send_until,
             progress: &progress.moved,
@@ -247,13 +252,22 @@ fn plan<E: Engine>(context: &Context<'_, E>, input: &mut Input) -> Result<Option
     }
     let framing = head.framing(context.method == Method::Head);
     let http11 = context.version == Version::Http11;
-    let chunked_out = http11 && matches!(framing, Framing::Chunked | Framing::UntilClose);
-    let delimited = chunked_out || matches!(framing, Framing::Empty | Framing::Length(_));
+    // Without a frame for the trailers the answer would be taken for cut off; until the close there are none.
+    let translated = context.grpc_web.filter(|call| {
+        head.status >= 200 && framing != Framing::UntilClose && call.answers(head, input.bytes())
+    });
+    let chunked_out =
+        http11 && (translated.is_some() || matches!(framing, Framing::Chunked | Framing::UntilClose));
+    let delimited =
+        chunked_out || translated.is_none() && matches!(framing, Framing::Empty | Framing::Length(_));
     // An answer that overtakes its request ends the connection: what follows may be the rest of the request.
     let whole = context.request.is_whole();
     let keep_client = context.keep_alive && delimited && whole && !context.worker.is_draining();
     let mut out = OutBuf::new();
-    write_head(&mut out, head, input.bytes(), chunked_out);
+    write_head(&mut out, head, input.bytes(), chunked_out, translated);
+    if let Some(call) = context.grpc_web.filter(|_| head.status >= 200) {
+        call.cors_fields(head.fields.iter().map(|field| field.name.of(input.bytes())), &mut out);
+    }
     if head.status >= 200 {
         if !head.fields.iter().any(|field| field.known == Known::Date) {
             emit::field(&mut out, b"Date", date.at(context.worker.engine.unix_time().as_secs()));
@@ -270,6 +284,7 @@ fn plan<E: Engine>(context: &Context<'_, E>, input: &mut Input) -> Result<Option
         head: out,
         inbound: Inbound::new(framing),
         chunked_out,
+        filter: translated.map(Call::answer_filter),
         // A body that is announced where none can be (RFC 9112 section 6.3) leaves the connection in doubt.
         keep_server: head.keep_alive
             && !matches!(framing, Framing::UntilClose)
@@ -288,7 +303,14 @@ fn is_upgrade_asked_for(asked: Option<&[u8]>, head: &ResponseHead, bytes: &[u8])
 }
 
 /// Status line and fields, without the hop-by-hop ones (RFC 9110 section 7.6.1).
-fn write_head(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], chunked_out: bool) {
+fn write_head(
+    out: &mut Vec<u8>,
+    head: &ResponseHead,
+    bytes: &[u8],
+    chunked_out: bool,
+    translated: Option<&Call>,
+) {
+    let mut content_type = None;
     out.extend_from_slice(b"HTTP/1.1 ");
     emit::decimal(out, u64::from(head.status));
     out.push(b' ');
@@ -298,10 +320,18 @@ fn write_head(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], chunked_out:
         Known::Connection | Known::KeepAlive | Known::ProxyConnection => false,
         Known::TransferEncoding | Known::Upgrade | Known::Te => false,
         // RFC 9110 section 8.6: none with 1xx and 204.
+        Known::ContentLength if translated.is_some() => false,
         Known::ContentLength => !head.chunked && !matches!(head.status, 100..=199 | 204),
-        Known::Trailer => chunked_out,
+        Known::Trailer => chunked_out && translated.is_none(),
+        Known::ContentType if translated.is_some() => {
+            content_type = Some(field.value);
+            false
+        }
         _ => !head.is_connection_option(bytes, field),
     });
+    if let (Some(call), Some(content_type)) = (translated, content_type) {
+        call.content_type(content_type.of(bytes), out);
+    }
     if chunked_out {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }

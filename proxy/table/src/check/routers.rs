@@ -20,6 +20,8 @@ pub(super) struct Known<'a> {
     pub(super) entry_points: &'a Set<&'a str>,
     /// Services by name, and whether they can be built.
     pub(super) services: &'a Map<&'a str, bool>,
+    /// Middlewares by name, and whether they are sound.
+    pub(super) middlewares: &'a Map<&'a str, bool>,
     /// TLS options by name, and whether they are sound.
     pub(super) tls_options: &'a Map<&'a str, bool>,
 }
@@ -39,7 +41,7 @@ pub(super) fn routers<'a>(
         let of = Subject::new("router", &router.name);
         of.check_name(names.insert(&*router.name, ()).is_some(), report);
         check_entry_points(of, &router.entry_points, known.entry_points, report);
-        check_middlewares(of, &router.middlewares, report);
+        check_middlewares(of, &router.middlewares, known.middlewares, report);
         check_service(of, &router.service, known.services, report);
         let rule = rules.rule(&router.name, &router.rule);
         note_rule(of, &rule, router.priority, report);
@@ -107,16 +109,25 @@ pub(super) fn check_entry_points(of: Subject<'_>, names: &[String], known: &Set<
     }
 }
 
-pub(super) fn check_middlewares(of: Subject<'_>, names: &[String], report: &mut Report) {
+pub(super) fn check_middlewares(
+    of: Subject<'_>,
+    names: &[String],
+    known: &Map<&str, bool>,
+    report: &mut Report,
+) {
     if names.len() > MAX_MIDDLEWARES_PER_ROUTER {
         let found = names.len();
         let message = format!("{found} middlewares, at most {MAX_MIDDLEWARES_PER_ROUTER} are allowed");
         of.error("middlewares", message, report);
         return;
     }
-    // There are no middlewares in the contract yet.
     for name in names {
-        let message = format!("middleware {:?} does not exist", cut(name, MAX_NAME_BYTES));
+        let shown = cut(name, MAX_NAME_BYTES);
+        let message = match known.get(&**name) {
+            Some(true) => continue,
+            Some(false) => format!("the middleware {shown:?} has errors of its own"),
+            None => format!("middleware {shown:?} does not exist"),
+        };
         of.error("middlewares", message, report);
     }
 }

@@ -131,7 +131,7 @@ pub(super) fn routers<'a>(
         let of = Subject::new("tcp router", &router.name);
         of.check_name(names.insert(&*router.name, ()).is_some(), report);
         check_entry_points(of, &router.entry_points, known.entry_points, report);
-        check_middlewares(of, &router.middlewares, report);
+        check_middlewares(of, &router.middlewares, known.middlewares, report);
         check_service(of, &router.service, known.services, report);
         let rule = rules.rule(&router.name, &router.rule);
         note_rule(of, &rule, router.priority, report);

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::snapshot::middlewares::{GrpcWeb, Middleware, MiddlewareKind};
 use crate::snapshot::{HealthCheck, LoadBalancer, Router, Server, ServersTransport, Service};
 
 fn service(name: &str, urls: &[&str]) -> Service {
@@ -219,4 +220,24 @@ fn costly_regular_expressions_of_many_routers_are_bounded() {
     let report = check_on_web(&Snapshot { routers, ..good() });
     assert!(report.has_errors());
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_router_serves_through_sound_middlewares_only() {
+    let grpc_web = |name: &str, origins: &[&str]| Middleware {
+        name: name.into(),
+        kind: MiddlewareKind::GrpcWeb(GrpcWeb {
+            allow_origins: origins.iter().map(|o| (*o).to_string()).collect(),
+        }),
+    };
+    let mut snapshot = good();
+    snapshot.middlewares =
+        vec![grpc_web("web@file", &["*", "https://a.example"]), grpc_web("odd@file", &["https://a example"])];
+    snapshot.routers[0].middlewares = vec!["web@file".into()];
+    snapshot.routers[1].middlewares = vec!["odd@file".into()];
+    let report = check_on_web(&snapshot);
+    assert!(report.router_serves(0) && !report.router_serves(1));
+    let found = problems(&snapshot);
+    let objects: Vec<_> = found.iter().map(|(object, _)| &**object).collect();
+    assert_eq!(objects, ["middleware odd@file: grpcWeb.allowOrigins.0", "router api@file: middlewares"]);
 }

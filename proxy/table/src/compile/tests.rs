@@ -5,6 +5,7 @@ use super::*;
 use crate::check::{check, check_after};
 use crate::compiled::Scheme;
 use crate::lookup::{EntryPointId, OwnedRequest};
+use crate::snapshot::middlewares::{GrpcWeb, Middleware};
 use crate::snapshot::tls::Pem;
 use crate::snapshot::{HealthCheck, LoadBalancer, Router, Server, ServersTransport, ServiceKind};
 
@@ -63,6 +64,21 @@ fn unchanged_objects_are_the_same_objects() {
     assert!(Arc::ptr_eq(&first.routes[1].rule, &second.routes[1].rule));
     assert_eq!(second.routes[1].priority, 7);
     assert_eq!(second.slot_counts(), first.slot_counts());
+}
+
+#[test]
+fn a_route_whose_middleware_changed_is_another_object_in_the_same_slot() {
+    let mut snapshot = two();
+    let kind = |origin: &str| MiddlewareKind::GrpcWeb(GrpcWeb { allow_origins: vec![origin.into()] });
+    snapshot.middlewares = vec![Middleware { name: "m@f".into(), kind: kind("https://a") }];
+    snapshot.routers[0].middlewares = vec!["m@f".into()];
+    let first = table(&snapshot, None);
+    assert_eq!(*first.routes[0].middlewares, [kind("https://a")]);
+    snapshot.middlewares[0].kind = kind("*");
+    let second = table(&snapshot, Some(&first));
+    assert_eq!(*second.routes[0].middlewares, [kind("*")]);
+    assert_eq!(first.routes[0].slot, second.routes[0].slot);
+    assert!(Arc::ptr_eq(&first.routes[1], &second.routes[1]));
 }
 
 #[test]

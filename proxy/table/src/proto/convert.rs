@@ -13,10 +13,11 @@ use std::time::Duration;
 use super::generated as pb;
 use crate::check::{Problem, object};
 use crate::limits::{
-    MAX_ENTRY_POINTS_PER_ROUTER, MAX_HEALTH_FIELD_BYTES, MAX_HEALTH_HEADERS, MAX_MIDDLEWARES_PER_ROUTER,
-    MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_RULE_BYTES, MAX_SERVERS, MAX_SERVERS_PER_SERVICE,
-    MAX_SERVICES, MAX_TRANSPORTS, MAX_URL_BYTES,
+    MAX_ALLOWED_ORIGINS, MAX_ENTRY_POINTS_PER_ROUTER, MAX_HEALTH_FIELD_BYTES, MAX_HEALTH_HEADERS,
+    MAX_MIDDLEWARES, MAX_MIDDLEWARES_PER_ROUTER, MAX_NAME_BYTES, MAX_PROBLEMS, MAX_ROUTERS, MAX_RULE_BYTES,
+    MAX_SERVERS, MAX_SERVERS_PER_SERVICE, MAX_SERVICES, MAX_TRANSPORTS, MAX_URL_BYTES,
 };
+use crate::snapshot::middlewares::{GrpcWeb, Middleware, MiddlewareKind};
 use crate::snapshot::tls::ServersTls;
 use crate::snapshot::{
     HealthCheck, LoadBalancer, Router, Server, ServersTransport, Service, ServiceKind, Snapshot,
@@ -28,6 +29,7 @@ impl From<&Snapshot> for pb::Snapshot {
         pb::Snapshot {
             version: snapshot.version,
             routers: snapshot.routers.iter().map(from_router).collect(),
+            middlewares: snapshot.middlewares.iter().map(from_middleware).collect(),
             services: snapshot.services.iter().map(from_service).collect(),
             servers_transports: snapshot.servers_transports.iter().map(from_transport).collect(),
             allow_empty: false,
@@ -63,6 +65,8 @@ impl TryFrom<pb::Snapshot> for Snapshot {
         let servers: usize = message.services.iter().map(count_servers).sum();
         let servers = servers + l4::count_servers(&tcp, &udp);
         problems.bound("snapshot", "routers", message.routers.len(), MAX_ROUTERS, "routers");
+        let middlewares = message.middlewares.len();
+        problems.bound("snapshot", "middlewares", middlewares, MAX_MIDDLEWARES, "middlewares");
         problems.bound("snapshot", "services", message.services.len(), MAX_SERVICES, "services");
         problems.bound("snapshot", "services", servers, MAX_SERVERS, "servers");
         let transports = message.servers_transports.len();
@@ -75,6 +79,11 @@ impl TryFrom<pb::Snapshot> for Snapshot {
         let snapshot = Snapshot {
             version: message.version,
             routers: message.routers.into_iter().map(|r| to_router(r, &mut problems)).collect(),
+            middlewares: message
+                .middlewares
+                .into_iter()
+                .filter_map(|m| to_middleware(m, &mut problems))
+                .collect(),
             services: message.services.into_iter().filter_map(|s| to_service(s, &mut problems)).collect(),
             servers_transports: message
                 .servers_transports
@@ -174,6 +183,27 @@ fn to_router(router: pb::Router, problems: &mut Problems) -> Router {
         service: router.service,
         tls,
     }
+}
+
+fn from_middleware(middleware: &Middleware) -> pb::Middleware {
+    let kind = match &middleware.kind {
+        MiddlewareKind::GrpcWeb(grpc_web) => {
+            pb::middleware::Kind::GrpcWeb(pb::GrpcWeb { allow_origins: grpc_web.allow_origins.clone() })
+        }
+    };
+    pb::Middleware { name: middleware.name.clone(), kind: Some(kind) }
+}
+
+fn to_middleware(middleware: pb::Middleware, problems: &mut Problems) -> Option<Middleware> {
+    let of = object("middleware", &middleware.name);
+    problems.text(&of, "name", &middleware.name, MAX_NAME_BYTES);
+    let Some(pb::middleware::Kind::GrpcWeb(grpc_web)) = middleware.kind else {
+        problems.push(&of, "", "has no kind that this version knows; expected grpcWeb");
+        return None;
+    };
+    problems.names(&of, "grpcWeb.allowOrigins", &grpc_web.allow_origins, MAX_ALLOWED_ORIGINS);
+    let kind = MiddlewareKind::GrpcWeb(GrpcWeb { allow_origins: grpc_web.allow_origins });
+    Some(Middleware { name: middleware.name, kind })
 }
 
 fn from_service(service: &Service) -> pb::Service {

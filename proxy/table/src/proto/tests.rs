@@ -7,6 +7,7 @@ use prost::Message;
 use super::generated as pb;
 use crate::check::check;
 use crate::limits::{MAX_NAME_BYTES, MAX_PROBLEMS, MAX_RULE_BYTES};
+use crate::snapshot::middlewares::{GrpcWeb, Middleware, MiddlewareKind};
 use crate::snapshot::tcp::{
     Tcp, TcpHealthCheck, TcpLoadBalancer, TcpRouter, TcpServer, TcpServersTransport, TcpService,
     TcpServiceKind, WeightedService,
@@ -69,6 +70,10 @@ fn full() -> Snapshot {
             middlewares: vec!["m@f".into()],
             service: "s@f".into(),
             tls: Some(router_tls()),
+        }],
+        middlewares: vec![Middleware {
+            name: "m@f".into(),
+            kind: MiddlewareKind::GrpcWeb(GrpcWeb { allow_origins: vec!["*".into()] }),
         }],
         services: vec![
             Service { name: "s@f".into(), kind: ServiceKind::LoadBalancer(balancer) },

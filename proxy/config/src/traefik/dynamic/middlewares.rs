@@ -1,16 +1,21 @@
-//! `http.middlewares` and `tcp.middlewares`: known by name, not built.
+//! `http.middlewares` and `tcp.middlewares`: `grpcWeb`; the others are known by name, not built.
+
+use pancake_table::snapshot::middlewares::{self, GrpcWeb, MiddlewareKind};
 
 use crate::decode::Fields;
 use crate::problem::Problem;
 
-/// All that is known of a middleware: its kind. None if it has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A middleware, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Middleware {
-    pub(super) kind: Option<&'static str>,
+    /// What it is and is not built yet.
+    pub(super) missing: Option<&'static str>,
+    /// What it does.
+    pub(super) built: Option<middlewares::Middleware>,
 }
 
-/// Traefik's kinds for HTTP.
-const KINDS: [&str; 26] = [
+/// Traefik's kinds for HTTP that are not built.
+const KINDS: [&str; 25] = [
     "addPrefix",
     "basicAuth",
     "buffering",
@@ -22,7 +27,6 @@ const KINDS: [&str; 26] = [
     "encodedCharacters",
     "errors",
     "forwardAuth",
-    "grpcWeb",
     "headers",
     "inFlightReq",
     "ipAllowList",
@@ -42,8 +46,13 @@ const KINDS: [&str; 26] = [
 /// Traefik's kinds for TCP.
 const TCP_KINDS: [&str; 3] = ["inFlightConn", "ipAllowList", "ipWhiteList"];
 
-pub(super) fn read(_name: String, fields: &Fields<'_, '_>) -> Middleware {
-    read_kinds(fields, &KINDS)
+pub(super) fn read(name: String, fields: &Fields<'_, '_>) -> Middleware {
+    let grpc_web = fields.section("grpcWeb", |section| GrpcWeb {
+        allow_origins: section.list("allowOrigins").into_iter().map(|(text, _)| text.to_string()).collect(),
+    });
+    let kind = grpc_web.map(MiddlewareKind::GrpcWeb);
+    let built = kind.map(|kind| middlewares::Middleware { name, kind });
+    Middleware { built, ..read_kinds(fields, &KINDS) }
 }
 
 pub(super) fn read_tcp(_name: String, fields: &Fields<'_, '_>) -> Middleware {
@@ -51,13 +60,13 @@ pub(super) fn read_tcp(_name: String, fields: &Fields<'_, '_>) -> Middleware {
 }
 
 fn read_kinds(fields: &Fields<'_, '_>, kinds: &[&'static str]) -> Middleware {
-    let mut kind = None;
+    let mut missing = None;
     for known in kinds {
         if let Some(entry) = fields.entry(known) {
             let problem = Problem::not_supported(entry.span.clone(), format!("the middleware {known}"));
             fields.sink().push(problem);
-            kind = Some(*known);
+            missing = Some(*known);
         }
     }
-    Middleware { kind }
+    Middleware { missing, built: None }
 }

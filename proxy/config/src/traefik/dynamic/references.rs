@@ -102,7 +102,7 @@ impl Resolver<'_> {
         let mut sound = true;
         for (index, name) in names.iter().enumerate() {
             let field = format!("middlewares.{index}");
-            if let Some(kind) = known.get(name).and_then(|middleware| middleware.value.kind) {
+            if let Some(kind) = known.get(name).and_then(|middleware| middleware.value.missing) {
                 let message = format!("not supported yet: the middleware {} is a {kind}", quote(name));
                 self.push(site, &field, Fault { message, suggestion: None });
                 sound = false;
