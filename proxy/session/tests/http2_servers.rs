@@ -40,6 +40,7 @@ on_engines! {
     a_refused_stream_is_repeated_if_the_request_may_be
     a_connection_that_goes_away_takes_no_more_requests
     a_connection_that_breaks_fails_its_exchanges
+    a_kept_connection_that_was_closed_does_not_fail_a_request_that_may_be_repeated
     an_idle_connection_is_closed
     a_silent_server_is_asked_and_given_up
     an_upgrade_does_not_go_to_a_server_that_knows_none
@@ -401,6 +402,28 @@ fn a_connection_that_breaks_fails_its_exchanges(on: On) {
     assert!(said.starts_with("HTTP/1.1 502"), "the server may have done the work: {said}");
     assert_eq!(rig.record().failure, Some("server-reset"));
     assert!(rig.ask_and_read_all(GET).contains("later"));
+}
+
+fn a_kept_connection_that_was_closed_does_not_fail_a_request_that_may_be_repeated(on: On) {
+    // The second request on each connection finds it closed, without a word of HTTP/2.
+    let serve = |mut connection: h2::server::Connection<tokio::net::TcpStream, Bytes>, number| async move {
+        let mut served = 0;
+        while let Some(Ok((_, respond))) = connection.accept().await {
+            served += 1;
+            if served == 2 {
+                return;
+            }
+            answer(respond, &format!("from {number}."));
+        }
+    };
+    let backend = H2Backend::with_connections(|_| (), serve);
+    let rig = rig_to(on, &backend);
+    for number in 0..3 {
+        assert!(rig.ask_and_read_all(GET).contains(&format!("from {number}.")));
+        assert_eq!(rig.record().retries, u32::from(number > 0));
+    }
+    let said = rig.ask_and_read_all(POST);
+    assert!(said.starts_with("HTTP/1.1 502"), "{said}");
 }
 
 fn an_idle_connection_is_closed(on: On) {

@@ -266,7 +266,8 @@ fn plan<E: Engine>(context: &Context<'_, E>, input: &mut Input) -> Result<Option
     let mut out = OutBuf::new();
     write_head(&mut out, head, input.bytes(), chunked_out, translated);
     if let Some(call) = context.grpc_web.filter(|_| head.status >= 200) {
-        call.cors_fields(head.fields.iter().map(|field| field.name.of(input.bytes())), &mut out);
+        let seen = head.fields.iter().filter(|field| !is_hop_by_hop(field.known));
+        call.cors_fields(seen.map(|field| field.name.of(input.bytes())), &mut out);
     }
     if head.status >= 200 {
         if !head.fields.iter().any(|field| field.known == Known::Date) {
@@ -302,6 +303,12 @@ fn is_upgrade_asked_for(asked: Option<&[u8]>, head: &ResponseHead, bytes: &[u8])
     asked.split(|&b| b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(answered))
 }
 
+/// RFC 9110 section 7.6.1.
+fn is_hop_by_hop(known: Known) -> bool {
+    matches!(known, Known::Connection | Known::KeepAlive | Known::ProxyConnection)
+        || matches!(known, Known::TransferEncoding | Known::Upgrade | Known::Te)
+}
+
 /// Status line and fields, without the hop-by-hop ones (RFC 9110 section 7.6.1).
 fn write_head(
     out: &mut Vec<u8>,
@@ -317,8 +324,7 @@ fn write_head(
     out.extend_from_slice(head.reason.of(bytes));
     out.extend_from_slice(b"\r\n");
     emit::fields(out, bytes, &head.fields, |field| match field.known {
-        Known::Connection | Known::KeepAlive | Known::ProxyConnection => false,
-        Known::TransferEncoding | Known::Upgrade | Known::Te => false,
+        known if is_hop_by_hop(known) => false,
         // RFC 9110 section 8.6: none with 1xx and 204.
         Known::ContentLength if translated.is_some() => false,
         Known::ContentLength => !head.chunked && !matches!(head.status, 100..=199 | 204),

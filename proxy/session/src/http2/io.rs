@@ -74,7 +74,9 @@ async fn receive<E: Engine>(
     let mut want = Want::Some;
     loop {
         let received = conn.recv(want, Time::NEVER).await;
-        heard.set(engine.now());
+        if received.as_ref().is_ok_and(|bytes| !bytes.is_empty()) {
+            heard.set(engine.now());
+        }
         let filled = received.as_ref().is_ok_and(|bytes| bytes.len() >= H2_READ_BYTES);
         want = if filled { Want::Bulk } else { Want::Some };
         *slot.borrow_mut() = Some(received);

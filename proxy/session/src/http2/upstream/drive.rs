@@ -18,10 +18,10 @@ use crate::http2::io::Io;
 pub(super) async fn drive<E: Engine>(
     mut connection: Connection<Io<E>, Bytes>,
     link: Rc<Link<E>>,
-    heard: Rc<Cell<Time>>,
     patience: Patience,
 ) {
-    let mut health = Health { pings: connection.ping_pong(), asked: None, heard, patience };
+    let mut health =
+        Health { pings: connection.ping_pong(), asked: None, heard: link.heard.clone(), patience };
     let mut sleep: Option<(Time, E::Sleep)> = None;
     poll_fn(|cx| {
         loop {

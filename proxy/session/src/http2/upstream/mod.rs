@@ -53,6 +53,10 @@ pub(crate) struct Link<E: Engine> {
     open: Cell<usize>,
     /// When the last of them ended.
     idle_since: Cell<Time>,
+    /// Whether there was any.
+    used: Cell<bool>,
+    /// When bytes last came.
+    heard: Rc<Cell<Time>>,
     /// Called when there may be room for another stream, or the connection is over.
     changed: Box<dyn Fn()>,
 }
@@ -87,9 +91,11 @@ impl<E: Engine> Link<E> {
             sender: RefCell::new(Some(sender)),
             open: Cell::new(0),
             idle_since: Cell::new(engine.now()),
+            used: Cell::new(false),
+            heard,
             changed,
         });
-        engine.spawn(drive::drive(connection, link.clone(), heard, patience));
+        engine.spawn(drive::drive(connection, link.clone(), patience));
         Ok(link)
     }
 
@@ -105,7 +111,8 @@ impl<E: Engine> Link<E> {
             return None;
         }
         self.open.set(self.open.get() + 1);
-        Some(ServerStream::new(OpenStream(self.clone()), sender))
+        let kept_since = self.used.replace(true).then(|| self.engine.now());
+        Some(ServerStream::new(OpenStream(self.clone()), sender, kept_since))
     }
 
     /// Takes no more streams; the connection ends with the last of them.

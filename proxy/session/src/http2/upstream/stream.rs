@@ -32,8 +32,11 @@ pub(crate) struct ServerStream<E: Engine> {
     open: OpenStream<E>,
     going: RefCell<Going>,
     coming: RefCell<Coming>,
-    /// The server has said that it did nothing about the request (RFC 9113 sections 6.8 and 8.7).
+    /// The server has said that it did nothing about the request (RFC 9113 sections 6.8 and 8.7), or its connection,
+    /// which had served others before, ended without another byte.
     untouched: Cell<bool>,
+    /// When it was opened, if the connection had served others before.
+    kept_since: Option<Time>,
 }
 
 /// The request as it goes.
@@ -56,23 +59,30 @@ enum Coming {
 }
 
 impl<E: Engine> ServerStream<E> {
-    pub(super) fn new(open: OpenStream<E>, sender: SendRequest<Bytes>) -> ServerStream<E> {
+    pub(super) fn new(
+        open: OpenStream<E>,
+        sender: SendRequest<Bytes>,
+        kept_since: Option<Time>,
+    ) -> ServerStream<E> {
         ServerStream {
             open,
             going: RefCell::new(Going { sender, body: None, ended: false }),
             coming: RefCell::new(Coming::Unasked(None)),
             untouched: Cell::new(false),
+            kept_since,
         }
     }
 
-    /// Whether the server has said that it did nothing about the request: then it may be sent again.
+    /// Whether the server did nothing about the request, as far as can be known: then it may be sent again. That a kept
+    /// connection was closed before it came is assumed as with HTTP/1.1.
     pub(crate) fn is_untouched(&self) -> bool {
         self.untouched.get()
     }
 
     fn failed(&self, error: h2::Error) -> io::Error {
         let refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
-        if error.is_remote() && (error.is_go_away() || refused) {
+        let closed = error.is_io() && self.kept_since.is_some_and(|since| self.open.0.heard.get() <= since);
+        if closed || error.is_remote() && (error.is_go_away() || refused) {
             self.untouched.set(true);
         }
         let kind = match error.is_library() {
