@@ -146,14 +146,10 @@ fn what_the_proxy_answers_itself_is_grpc() {
 fn a_call_that_is_given_up_ends_at_the_server_too() {
     let bench = Bench::start();
     let channel = bench.channel();
-    let hang = unary(&channel, "Echo/Hang", Request::new("x".into()));
-    let seen = bench.seen.clone();
-    bench.runtime.block_on(async {
-        tokio::select! {
-            said = hang => panic!("{said:?}"),
-            () = async { while seen.begun.load(Ordering::SeqCst) == 0 { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
-        }
-    });
+    let hang = channel.clone();
+    let hang = bench.runtime.spawn(async move { unary(&hang, "Echo/Hang", Request::new("x".into())).await });
+    bench.rig.until("the call has come", || bench.seen.begun.load(Ordering::SeqCst) == 1);
+    hang.abort();
     bench.rig.until("the server has noticed", || bench.seen.given_up.load(Ordering::SeqCst) == 1);
     // The deadline travels: the server ends the call by itself.
     let mut request = Request::new(Bytes::from("x"));

@@ -269,3 +269,71 @@ fn proxy_headers_are_believed_of_trusted_peers_and_written_for_servers() {
     at_server.read_exact(&mut got).unwrap();
     assert_eq!(String::from_utf8(got).unwrap(), expected);
 }
+
+#[test]
+fn servers_over_tls_are_spoken_to_in_http2_and_upgrades_in_http1() {
+    // A server that agrees to a web socket and sends back what comes.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n").unwrap();
+        stream.write_all(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n").unwrap();
+        std::io::copy(&mut stream.try_clone().unwrap(), &mut stream).unwrap();
+    });
+    let inner = Rig::start(
+        |dir, backend| {
+            let socket = format!(
+                "    socket: {{rule: 'Path(`/socket`)', priority: 1000, service: socket, tls: {{}}}}\n  services:
+    socket: {{loadBalancer: {{servers: [{{url: 'http://{socket}'}}]}}}}"
+            );
+            web(dir, backend).replace("  services:", &socket)
+        },
+        &["--accessLog=true"],
+    );
+    let (behind, ca) = (inner.proxy.web, inner.dir.path().join("cert.pem").display().to_string());
+    let outer = Rig::start(
+        |_, _| {
+            format!(
+                "http:
+  routers:
+    any: {{rule: 'PathPrefix(`/`)', service: any, entryPoints: [web]}}
+    old: {{rule: 'PathPrefix(`/old`)', service: old, entryPoints: [web]}}
+  services:
+    any: {{loadBalancer: {{serversTransport: any, servers: [{{url: 'https://{behind}'}}]}}}}
+    old: {{loadBalancer: {{serversTransport: old, servers: [{{url: 'https://{behind}'}}]}}}}
+  serversTransports:
+    any: {{serverName: web.test, rootCAs: ['{ca}']}}
+    old: {{serverName: web.test, rootCAs: ['{ca}'], disableHTTP2: true}}
+"
+            )
+        },
+        &[],
+    );
+    assert!(outer.curl(&[&outer.url("http", "web.test", "/new")]).contains("one"));
+    assert!(outer.curl(&[&outer.url("http", "web.test", "/old")]).contains("one"));
+    outer.until("both are logged", || inner.proxy.process.output().contains("GET /old"));
+    let log = inner.proxy.process.output();
+    assert!(log.contains("\"GET /new HTTP/2.0\"") && log.contains("\"GET /old HTTP/1.1\""), "{log}");
+
+    let mut client = TcpStream::connect(outer.proxy.web).unwrap();
+    client.set_read_timeout(Some(SOON)).unwrap();
+    client.write_all(b"GET /socket HTTP/1.1\r\nHost: web.test\r\nConnection: Upgrade\r\n").unwrap();
+    client.write_all(b"Upgrade: websocket\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    client.write_all(b"ping pong").unwrap();
+    let mut rest = Vec::new();
+    while !rest.ends_with(b"ping pong") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        rest.push(byte[0]);
+    }
+}

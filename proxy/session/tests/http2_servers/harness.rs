@@ -1,12 +1,10 @@
-//! A server that speaks HTTP/2 with prior knowledge, on a thread of its own.
-
-// Each test program uses its part of this.
-#![allow(dead_code)]
+//! A server that speaks HTTP/2 with prior knowledge, on a thread of its own, and waiting.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
@@ -14,6 +12,8 @@ use h2::{RecvStream, SendStream};
 use http::{Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
+
+use crate::rig::PATIENCE;
 
 /// A running server.
 pub struct H2Backend {
@@ -112,4 +112,29 @@ pub async fn send_all(stream: &mut SendStream<Bytes>, mut data: Bytes, sent: &At
         }
     }
     true
+}
+
+/// Waits until `holds`.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until a count has begun and stays the same for a while; what it is then.
+pub fn until_still(count: impl Fn() -> usize) -> usize {
+    let mut before = 0;
+    until("it stands still", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = count();
+        now > 0 && std::mem::replace(&mut before, now) == now
+    });
+    before
+}
+
+/// What a slow server needs.
+pub async fn soon(after: Duration) {
+    tokio::time::sleep(after).await;
 }

@@ -1,17 +1,18 @@
 //! Servers that speak HTTP/2: what they get, what clients get of their answers, and what becomes of a request when a
 //! connection is full, goes away or breaks.
 
-mod h2_backend;
+mod harness;
+#[path = "../rig/mod.rs"]
 mod rig;
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
-use h2_backend::{H2Backend, answer, read_body, send_all};
+use harness::{H2Backend, answer, read_body, send_all, soon, until, until_still};
 use http::{HeaderMap, Response};
 use pancake_table::snapshot::{ServersTransport, Snapshot};
 use rig::*;
@@ -61,14 +62,6 @@ fn to_h2(address: std::net::SocketAddr, transport: impl FnOnce(&mut ServersTrans
 
 fn rig_to(on: On, backend: &H2Backend) -> Rig {
     Rig::start(on, to_h2(backend.address, |_| ()), |_| ())
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 const GET: &[u8] = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -307,12 +300,7 @@ fn a_client_that_reads_slowly_stops_the_server(on: On) {
     let mut client = rig.connect();
     client.write_all(GET).unwrap();
     // Sockets of loopback hold some megabytes; then nothing moves.
-    let mut before = 0;
-    until("the server stops", || {
-        std::thread::sleep(Duration::from_millis(100));
-        let now = sent.load(Ordering::SeqCst);
-        now > 0 && std::mem::replace(&mut before, now) == now
-    });
+    let before = until_still(|| sent.load(Ordering::SeqCst));
     assert!(before < WHOLE / 2, "{before} bytes were taken for a client that reads none");
     // The others on the connection are not held up by it.
     let said = rig.ask_and_read_all(b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -457,7 +445,7 @@ fn a_silent_server_is_asked_and_given_up(on: On) {
         |_| (),
         |_, respond| async move {
             tokio::task::spawn_local(async move {
-                tokio::time::sleep(Duration::from_millis(600)).await;
+                soon(Duration::from_millis(600)).await;
                 answer(respond, "late");
             });
         },
