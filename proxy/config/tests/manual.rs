@@ -1,4 +1,4 @@
-//! The examples of `ops/manual/traefik.md` do what the manual says.
+//! The examples of `ops/manual/traefik.md` and `ops/manual/protocols.md` do what the manual says.
 
 use pancake_config::args::{self, Invocation};
 use pancake_config::problem::{Problem, Scope};
@@ -7,13 +7,14 @@ use pancake_config::tree::overlay::Overlay;
 use pancake_config::tree::{File, Format};
 use pancake_table::check::check;
 
-const MANUAL: &str = include_str!("../../../ops/manual/traefik.md");
+const TRAEFIK: &str = include_str!("../../../ops/manual/traefik.md");
+const PROTOCOLS: &str = include_str!("../../../ops/manual/protocols.md");
 
 /// A fenced block: what stands behind the fence, and the text.
-fn blocks() -> Vec<(&'static str, String)> {
+fn blocks(manual: &'static str) -> Vec<(&'static str, String)> {
     let mut blocks = Vec::new();
     let mut open: Option<(&str, String)> = None;
-    for line in MANUAL.lines() {
+    for line in manual.lines() {
         match (line.strip_prefix("```"), &mut open) {
             (Some(info), None) => open = Some((info, String::new())),
             (Some(_), Some(_)) => blocks.extend(open.take()),
@@ -42,7 +43,7 @@ fn printed(problems: &[Problem]) -> String {
 #[test]
 fn static_examples_are_accepted() {
     let mut seen = 0;
-    for (info, text) in blocks().iter().filter(|(info, _)| info.ends_with(" static")) {
+    for (info, text) in blocks(TRAEFIK).iter().filter(|(info, _)| info.ends_with(" static")) {
         static_config::read(Some(file("static", info, text)), &Overlay::default())
             .unwrap_or_else(|problems| panic!("{}{text}", printed(&problems)));
         seen += 1;
@@ -53,20 +54,21 @@ fn static_examples_are_accepted() {
 #[test]
 fn dynamic_examples_serve() {
     let mut seen = 0;
-    for (info, text) in blocks().iter().filter(|(info, _)| info.ends_with(" dynamic")) {
+    let all = [blocks(TRAEFIK), blocks(PROTOCOLS)].concat();
+    for (info, text) in all.iter().filter(|(info, _)| info.ends_with(" dynamic")) {
         let loaded = dynamic::read(&[file("dynamic", info, text)]);
         assert_eq!(printed(&loaded.problems), "", "{text}");
-        let report = check(&loaded.snapshot, &["web".to_string(), "dns".to_string()]);
+        let report = check(&loaded.snapshot, &["web", "dns", "smtp"].map(str::to_string));
         assert!(!report.has_errors(), "{:?}", report.problems());
         assert!(!loaded.snapshot.routers.is_empty() || !loaded.snapshot.tcp.routers.is_empty());
         seen += 1;
     }
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 8);
 }
 
 #[test]
 fn refused_examples_print_what_the_manual_says() {
-    let blocks = blocks();
+    let blocks = blocks(TRAEFIK);
     let mut seen = 0;
     for pair in blocks.windows(2).filter(|pair| pair[0].0.ends_with(" refused")) {
         let (info, text) = &pair[0];
@@ -89,7 +91,7 @@ fn refused_examples_print_what_the_manual_says() {
 #[test]
 fn commands_are_accepted() {
     let mut seen = 0;
-    for (_, text) in blocks().iter().filter(|(info, _)| *info == "sh") {
+    for (_, text) in blocks(TRAEFIK).iter().filter(|(info, _)| *info == "sh") {
         for line in text.lines() {
             let mut words = line.split_whitespace().map(str::to_string);
             assert_eq!(words.next().as_deref(), Some("pancake-proxy"));
