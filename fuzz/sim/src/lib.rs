@@ -6,7 +6,8 @@
 //! without talking about it, so that each can check what it gets to the byte.
 //!
 //! The actors have an HTTP reader and writer of their own ([`message`]): a mistake in `pancake-wire` is not made
-//! twice. What this does not do: TLS, HTTP/2, the control plane, real sockets.
+//! twice. In some runs a second proxy stands before the backends, and HTTP/2 is spoken between the two. What this does
+//! not do: TLS, other peers that speak HTTP/2, the control plane, real sockets.
 
 /// The backends.
 pub mod backend;

@@ -11,7 +11,7 @@ use pancake_engine::{Engine, ListenOptions};
 use pancake_session::accept;
 use pancake_session::meter::WorkerMeter;
 use pancake_session::record::{Record, Sink};
-use pancake_session::settings::EntryPoint;
+use pancake_session::settings::{EntryPoint, Forwarded};
 use pancake_session::worker::{Parts, Secure, Worker};
 use pancake_table::check::check;
 use pancake_table::compile::{EntryPointSpec, compile};
@@ -28,6 +28,15 @@ use crate::scenario::Sabotage;
 const ENTRY_POINT: &str = "web";
 const TRANSPORT: &str = "sim@file";
 
+/// Where a proxy stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Before the clients.
+    Front,
+    /// Behind that one, which speaks HTTP/2 to it; before the backends.
+    Relay,
+}
+
 /// The running proxy.
 pub struct Proxy {
     /// Its one worker.
@@ -35,6 +44,18 @@ pub struct Proxy {
     /// Its counters.
     pub meter: Arc<WorkerMeter>,
     table: Arc<ArcSwap<Table>>,
+    place: Place,
+}
+
+/// Keeps nothing.
+struct Silent;
+
+impl Sink for Silent {
+    fn wants_text(&self) -> bool {
+        false
+    }
+
+    fn record(&self, _record: &Record<'_>) {}
 }
 
 /// Writes the records into the journal.
@@ -70,39 +91,52 @@ impl Sink for Journaling {
 
 impl Proxy {
     /// Starts it on its host.
-    pub fn start(sim: &Sim, setup: &Rc<Setup>) -> Proxy {
-        let table = Arc::new(ArcSwap::from_pointee(table(setup, 0, None)));
+    pub fn start(sim: &Sim, setup: &Rc<Setup>, place: Place) -> Proxy {
+        let table = Arc::new(ArcSwap::from_pointee(table(setup, place, 0, None)));
         let meter = Arc::new(WorkerMeter::new(1));
         let parts = Parts {
             table: table.clone(),
             meter: meter.clone(),
             opened: Box::new(|_| {}),
-            sink: Box::new(Journaling { setup: setup.clone() }),
+            sink: match place {
+                Place::Front => Box::new(Journaling { setup: setup.clone() }),
+                Place::Relay => Box::new(Silent),
+            },
             secure: Secure::bare(),
             tokens: Arc::default(),
             workers: 1,
             hostname: "proxy.sim".into(),
         };
         let worker = Worker::new(sim.clone(), parts);
+        let address = match place {
+            Place::Front => setup.proxy,
+            Place::Relay => setup.relay,
+        };
+        let forwarded = match place {
+            Place::Front => Forwarded::default(),
+            // What the first one says of the client stays.
+            Place::Relay => Forwarded { insecure: true, not_append_for: true, ..Forwarded::default() },
+        };
         let entry = EntryPoint {
+            forwarded,
             read_timeout: Some(Duration::from_secs(20)),
             idle_timeout: Some(Duration::from_secs(10)),
-            ..EntryPoint::new(EntryPointId(0), ENTRY_POINT, setup.proxy)
+            ..EntryPoint::new(EntryPointId(0), ENTRY_POINT, address)
         };
-        let listener = sim.listen(setup.proxy, &ListenOptions::default()).expect("the address is free");
+        let listener = sim.listen(address, &ListenOptions::default()).expect("the address is free");
         sim.spawn(accept::serve(worker.clone(), listener, Rc::new(entry)));
-        Proxy { worker, meter, table }
+        Proxy { worker, meter, table, place }
     }
 
     /// Puts the table of this version in the place of the one that serves.
     pub fn swap(&self, setup: &Setup, version: u64) {
-        let next = table(setup, version, Some(&self.table.load()));
+        let next = table(setup, self.place, version, Some(&self.table.load()));
         self.table.store(Arc::new(next));
     }
 }
 
 /// The table of a version: every service has all its backends, except that one of them may be missing or draining.
-fn table(setup: &Setup, version: u64, previous: Option<&Table>) -> Table {
+fn table(setup: &Setup, place: Place, version: u64, previous: Option<&Table>) -> Table {
     let mut snapshot = Snapshot { version, ..Snapshot::default() };
     for service in 0..setup.scenario.services {
         let name = format!("s{service}@file");
@@ -114,6 +148,9 @@ fn table(setup: &Setup, version: u64, previous: Option<&Table>) -> Table {
         });
         let mut servers: Vec<Server> =
             (0..setup.scenario.backends).map(|n| Server::new(url(setup.backend(service, n)))).collect();
+        if place == Place::Front && setup.scenario.relay {
+            servers = vec![Server::new(format!("h2c://{}", setup.relay))];
+        }
         if servers.len() > 1 {
             let odd = version as usize % servers.len();
             match version % 3 {

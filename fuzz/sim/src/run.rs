@@ -14,7 +14,7 @@ use pancake_engine::{Engine, ListenOptions, Listener, OutBuf, Stream, Time, Want
 
 use crate::journal::Journal;
 use crate::plan::FIRST_HOG_ID;
-use crate::proxy::Proxy;
+use crate::proxy::{Place, Proxy};
 use crate::scenario::{Sabotage, Scenario};
 use crate::{backend, client, hog};
 
@@ -32,6 +32,8 @@ pub struct Setup {
     pub journal: RefCell<Journal>,
     /// Where the proxy listens.
     pub proxy: SocketAddr,
+    /// Where the one behind it listens, if there is one.
+    pub relay: SocketAddr,
     /// Whether the clients are done, so that hogs leave too.
     pub over: Cell<bool>,
     /// Whether a sabotage that happens once has happened.
@@ -91,6 +93,7 @@ pub fn run_scenario(scenario: Scenario) -> Report {
     let setup = Rc::new(Setup {
         journal: RefCell::default(),
         proxy: SocketAddr::from(([10, 1, 0, 1], 80)),
+        relay: SocketAddr::from(([10, 5, 0, 1], 80)),
         over: Cell::new(false),
         sabotaged: Cell::new(false),
         scenario,
@@ -135,9 +138,14 @@ async fn direct(sim: Sim, setup: Rc<Setup>) {
         }
     }
     let host = sim.host(setup.proxy.ip());
-    let proxy = Rc::new(Proxy::start(&host, &setup));
+    let proxy = Rc::new(Proxy::start(&host, &setup, Place::Front));
+    let relay = scenario.relay.then(|| {
+        let host = sim.host(setup.relay.ip());
+        Rc::new(Proxy::start(&host, &setup, Place::Relay))
+    });
     if let Some(every) = scenario.swap_every {
-        sim.spawn(swap_for_ever(sim.clone(), setup.clone(), proxy.clone(), every));
+        let swapped = relay.as_ref().unwrap_or(&proxy).clone();
+        sim.spawn(swap_for_ever(sim.clone(), setup.clone(), swapped, every));
     }
     if let Some(at) = scenario.drain_at {
         let (sim_, proxy) = (sim.clone(), proxy.clone());

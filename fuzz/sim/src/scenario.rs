@@ -67,6 +67,8 @@ pub struct Scenario {
     pub drain_at: Option<Duration>,
     /// Clients of this kind, this many, besides the others.
     pub hogs: Option<(Hog, usize)>,
+    /// Between the proxy and the backends stands another one, spoken to in HTTP/2.
+    pub relay: bool,
     /// What is broken on purpose.
     pub sabotage: Option<Sabotage>,
 }
@@ -103,6 +105,7 @@ impl Scenario {
             swap_every: swaps.then(|| millis(&mut rng, 5, 500)),
             drain_at: (!honest && rng.happens(2000)).then(|| millis(&mut rng, 0, 3000)),
             hogs: None,
+            relay: rng.happens(3000),
             sabotage: None,
         }
     }
@@ -123,6 +126,7 @@ impl Scenario {
             swap_every: None,
             drain_at: None,
             hogs: Some((hog, 20)),
+            relay: false,
             ..Scenario::of(seed)
         }
     }

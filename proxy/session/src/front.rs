@@ -101,20 +101,17 @@ pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream
     {
         return Box::pin(forward(session, fresh, route)).await;
     }
-    while is_start_of(PREFACE_START, fresh.input.bytes()) {
-        if fresh.more(&worker, until).await.is_none() {
-            return;
-        }
-    }
+    // What ends or takes too long before it shows is for HTTP/1.1 to deal with.
+    while is_start_of(PREFACE_START, fresh.input.bytes()) && fresh.more(&worker, until).await.is_some() {}
     if fresh.input.bytes().starts_with(PREFACE_START) {
         return Box::pin(http2::serve(session, fresh.plain())).await;
     }
     http1::serve(worker, fresh.plain()).await;
 }
 
-/// Whether `bytes` are less than `whole`, but may become it. One letter of a method is not waited on.
+/// Whether `bytes` are less than `whole`, but may become it.
 fn is_start_of(whole: &[u8], bytes: &[u8]) -> bool {
-    bytes.len() > 2 && bytes.len() < whole.len() && whole.starts_with(bytes)
+    bytes.len() < whole.len() && whole.starts_with(bytes)
 }
 
 /// As it is, to a TCP server.
