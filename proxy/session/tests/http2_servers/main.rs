@@ -38,6 +38,7 @@ on_engines! {
     an_answer_without_body_stays_without
     a_client_that_reads_slowly_stops_the_server
     a_client_that_leaves_ends_the_stream_at_the_server
+    clients_that_give_up_do_not_end_the_connection_of_others
     a_refused_stream_is_repeated_if_the_request_may_be
     a_connection_that_goes_away_takes_no_more_requests
     a_connection_that_breaks_fails_its_exchanges
@@ -330,6 +331,41 @@ fn a_client_that_leaves_ends_the_stream_at_the_server(on: On) {
     drop(client);
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "CANCEL");
     assert_eq!(rig.record().status, 499);
+}
+
+fn clients_that_give_up_do_not_end_the_connection_of_others(on: On) {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = begun.clone();
+    let backend = H2Backend::start(
+        |builder| {
+            builder.max_concurrent_streams(1000);
+        },
+        move |request, mut respond| {
+            let count = count.clone();
+            async move {
+                if request.uri().path() == "/small" {
+                    return answer(respond, "small");
+                }
+                let Ok(mut stream) = respond.send_response(Response::new(()), false) else { return };
+                count.fetch_add(1, Ordering::SeqCst);
+                // It goes on sending for as long as it may.
+                let body = Bytes::from(vec![b'x'; 1 << 20]);
+                send_all(&mut stream, body, &AtomicUsize::new(0)).await;
+            }
+        },
+    );
+    let rig = rig_to(on, &backend);
+    for round in 1..=40 {
+        let mut clients: Vec<_> = (0..50).map(|_| rig.connect()).collect();
+        for client in &mut clients {
+            client.write_all(GET).unwrap();
+        }
+        until("all have begun", || begun.load(Ordering::SeqCst) == 50 * round);
+        drop(clients);
+    }
+    let said = rig.ask_and_read_all(b"GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert!(said.contains("small"), "{said}");
+    assert_eq!(backend.connections(), 1);
 }
 
 fn a_refused_stream_is_repeated_if_the_request_may_be(on: On) {

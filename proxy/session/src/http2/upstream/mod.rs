@@ -82,6 +82,10 @@ impl<E: Engine> Link<E> {
             .max_frame_size(H2_FRAME_BYTES)
             .max_header_list_size(u32::try_from(MAX_RESPONSE_HEAD_BYTES).unwrap_or(u32::MAX))
             .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
+            // Clients that give up must not end the connection for the others: what the server still sends of their
+            // streams is no fault of its own.
+            .max_concurrent_reset_streams(H2_SERVER_STREAMS)
+            .max_local_error_reset_streams(None)
             .handshake::<_, Bytes>(io)
             .await?;
         let link = Rc::new(Link {
