@@ -282,6 +282,8 @@ pub(crate) enum ConnectError {
     Tls(Failed),
     /// The transport's TLS settings cannot be used for this server.
     TlsSettings,
+    /// Another exchange has tried and failed, and this one has waited for it.
+    Shared(Rc<ConnectError>),
     /// All streams of all HTTP/2 connections that may be made are in use.
     Busy,
     /// The request asks for an upgrade, and HTTP/2 is all that the server speaks (RFC 9113 section 8.6).

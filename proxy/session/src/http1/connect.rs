@@ -100,6 +100,7 @@ pub(crate) fn failure(error: &ConnectError) -> Failure {
         },
         ConnectError::Tls(failed) => failed.to_server(),
         ConnectError::TlsSettings => ("server-tls-settings", 502),
+        ConnectError::Shared(error) => return failure(error),
         ConnectError::Busy => ("server-streams-exhausted", 503),
         ConnectError::NoUpgrade => ("upgrade-to-http2-server", 502),
     };

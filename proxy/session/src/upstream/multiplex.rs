@@ -11,6 +11,7 @@ use std::task::{Poll, Waker};
 
 use pancake_engine::{Engine, Time};
 use pancake_table::compiled::{Scheme, Transport};
+use slab::Slab;
 
 use super::{Chosen, ConnectError, Connection};
 use crate::http2::by;
@@ -23,6 +24,10 @@ pub(crate) struct Multiplex<E: Engine> {
     links: RefCell<Vec<Rc<Link<E>>>>,
     /// Somebody connects.
     connecting: Cell<bool>,
+    /// Connects so far.
+    tries: Cell<u64>,
+    /// The last that failed, by its number, and why.
+    failed: RefCell<Option<(u64, Rc<ConnectError>)>>,
     /// The server has chosen HTTP/1.1 last: then nobody waits for another's connection.
     speaks_http1: Cell<bool>,
     waiting: Rc<Waiting>,
@@ -40,6 +45,8 @@ impl<E: Engine> Multiplex<E> {
             Box::new(Multiplex {
                 links: RefCell::default(),
                 connecting: Cell::new(false),
+                tries: Cell::new(0),
+                failed: RefCell::default(),
                 speaks_http1: Cell::new(false),
                 waiting: Rc::default(),
             })
@@ -77,6 +84,23 @@ impl<E: Engine> Multiplex<E> {
     }
 }
 
+impl<E: Engine> Multiplex<E> {
+    /// Has those fail too who wait for the connect of this number.
+    fn note_failure(&self, number: u64, error: ConnectError) -> ConnectError {
+        let error = Rc::new(error);
+        self.failed.replace(Some((number, error.clone())));
+        ConnectError::Shared(error)
+    }
+
+    /// Fails if the connect of this number did.
+    fn share_failure(&self, number: u64) -> Result<(), ConnectError> {
+        match &*self.failed.borrow() {
+            Some((failed, error)) if *failed == number => Err(ConnectError::Shared(error.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl<E: Engine> Drop for Multiplex<E> {
     fn drop(&mut self) {
         self.retire();
@@ -95,12 +119,21 @@ pub(super) async fn connect<E: Engine>(
             return Ok(connection);
         }
         let full = multiplex.links.borrow().len() >= H2_SERVER_CONNECTIONS;
-        if full || (multiplex.connecting.get() && !multiplex.speaks_http1.get()) {
-            multiplex.waiting.wait(engine, until).await?;
+        if full {
+            multiplex.waiting.wait(engine, until).await?.ok_or(ConnectError::Busy)?;
+            continue;
+        }
+        if multiplex.connecting.get() && !multiplex.speaks_http1.get() {
+            let tried = multiplex.tries.get();
+            let in_time = multiplex.waiting.wait(engine, until).await?;
+            in_time.ok_or_else(|| ConnectError::Io(io::ErrorKind::TimedOut.into()))?;
+            multiplex.share_failure(tried)?;
             continue;
         }
         let connecting = Connecting::start(multiplex);
-        let (conn, http2) = chosen.dial(engine, true, until).await?;
+        let number = multiplex.tries.get();
+        let dialed = chosen.dial(engine, true, until).await;
+        let (conn, http2) = dialed.map_err(|error| multiplex.note_failure(number, error))?;
         multiplex.speaks_http1.set(!http2);
         if !http2 {
             return Ok(Connection { stream: conn, reused: false });
@@ -117,6 +150,7 @@ struct Connecting<'a, E: Engine>(&'a Multiplex<E>);
 impl<'a, E: Engine> Connecting<'a, E> {
     fn start(multiplex: &'a Multiplex<E>) -> Connecting<'a, E> {
         multiplex.connecting.set(true);
+        multiplex.tries.set(multiplex.tries.get() + 1);
         Connecting(multiplex)
     }
 }
@@ -130,27 +164,50 @@ impl<E: Engine> Drop for Connecting<'_, E> {
 
 /// Exchanges that wait for a stream. All are woken when there may be one: who comes too late waits again.
 #[derive(Default)]
-struct Waiting(RefCell<Vec<Waker>>);
+struct Waiting {
+    wakers: RefCell<Slab<Waker>>,
+    /// Times that they were woken.
+    rounds: Cell<u64>,
+}
 
 impl Waiting {
-    async fn wait<E: Engine>(&self, engine: &E, until: Time) -> Result<(), ConnectError> {
-        if self.0.borrow().len() >= H2_SERVER_WAITING {
+    /// Ends when there may be a stream, with none when `until` passes first. Fails if too many wait already.
+    async fn wait<E: Engine>(&self, engine: &E, until: Time) -> Result<Option<()>, ConnectError> {
+        if self.wakers.borrow().len() >= H2_SERVER_WAITING {
             return Err(ConnectError::Busy);
         }
-        let mut waits = false;
+        let round = self.rounds.get();
+        let mut place = Place { waiting: self, key: None };
         let woken = poll_fn(|cx| {
-            if std::mem::replace(&mut waits, true) {
+            if self.rounds.get() != round {
                 return Poll::Ready(());
             }
-            self.0.borrow_mut().push(cx.waker().clone());
+            let mut wakers = self.wakers.borrow_mut();
+            match place.key {
+                Some(key) => wakers[key].clone_from(cx.waker()),
+                None => place.key = Some(wakers.insert(cx.waker().clone())),
+            }
             Poll::Pending
         });
-        by(engine, until, woken).await.ok_or(ConnectError::Busy)
+        Ok(by(engine, until, woken).await)
     }
 
     fn wake(&self) {
-        // Taken out first: who is woken may look in here.
-        let waiting = std::mem::take(&mut *self.0.borrow_mut());
-        waiting.into_iter().for_each(Waker::wake);
+        self.rounds.set(self.rounds.get() + 1);
+        self.wakers.borrow().iter().for_each(|(_, waker)| waker.wake_by_ref());
+    }
+}
+
+/// One that waits; it leaves no waker behind.
+struct Place<'a> {
+    waiting: &'a Waiting,
+    key: Option<usize>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.waiting.wakers.borrow_mut().remove(key);
+        }
     }
 }

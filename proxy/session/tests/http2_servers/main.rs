@@ -32,6 +32,7 @@ on_engines! {
     a_request_is_the_same_in_http2
     exchanges_share_a_connection
     more_connections_are_made_when_the_server_allows_no_more_streams
+    exchanges_wait_for_a_stream_when_no_connection_may_be_added
     bodies_and_trailers_go_both_ways
     an_answer_may_come_before_the_request_has_ended
     interim_answers_are_passed_on
@@ -158,6 +159,47 @@ fn more_connections_are_made_when_the_server_allows_no_more_streams(on: On) {
         assert!(said.contains("together"), "{said}");
     }
     assert!((3..=6).contains(&backend.connections()), "{}", backend.connections());
+}
+
+fn exchanges_wait_for_a_stream_when_no_connection_may_be_added(on: On) {
+    // One stream per connection, 32 connections: of 40 requests 8 wait until others are answered.
+    let (seen, enough) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
+    let (count, gate) = (seen.clone(), enough.clone());
+    let settings = |builder: &mut h2::server::Builder| {
+        builder.max_concurrent_streams(1);
+    };
+    let backend = H2Backend::start(settings, move |_, respond| {
+        let (count, gate) = (count.clone(), gate.clone());
+        async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            let _permit = gate.acquire().await;
+            answer(respond, "at last");
+        }
+    });
+    let snapshot = to_h2(backend.address, |transport| transport.dial_timeout = Duration::from_millis(1500));
+    let rig = Rig::start(on, snapshot, |_| ());
+    let mut clients = Vec::new();
+    for n in 1..=32 {
+        let mut client = rig.connect();
+        client.write_all(GET).unwrap();
+        clients.push(client);
+        // One after the other, so that each finds out what the server allows.
+        until("it has come", || seen.load(Ordering::SeqCst) == n);
+    }
+    let late = rig.ask_and_read_all(GET);
+    assert!(late.starts_with("HTTP/1.1 503"), "{late}");
+    assert_eq!(rig.record().failure, Some("server-streams-exhausted"));
+    for _ in 0..8 {
+        let mut client = rig.connect();
+        client.write_all(GET).unwrap();
+        clients.push(client);
+    }
+    enough.add_permits(1);
+    for client in &mut clients {
+        let said = read_all(client);
+        assert!(said.contains("at last"), "{said}");
+    }
+    assert_eq!(backend.connections(), 32);
 }
 
 fn bodies_and_trailers_go_both_ways(on: On) {
