@@ -227,3 +227,31 @@ fn an_answer_that_ends_first_ends_the_call() {
         drop(send);
     });
 }
+
+#[test]
+fn a_call_goes_on_while_the_table_is_replaced() {
+    let bench = Bench::start();
+    let channel = bench.channel();
+    let (send, receive) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let stream = tokio_stream::wrappers::ReceiverStream::new(receive);
+    let mut said = bench.runtime.block_on(async {
+        let mut grpc = Grpc::new(channel.clone());
+        grpc.ready().await.unwrap();
+        grpc.streaming(Request::new(stream), path("Echo/Chat"), Raw).await.unwrap().into_inner()
+    });
+    let mut talk = |word: &'static str| {
+        bench.runtime.block_on(async {
+            send.send(word.into()).await.unwrap();
+            assert_eq!(text(&said.message().await.unwrap().unwrap()), word);
+        });
+    };
+    talk("before");
+    let file = bench.rig.dir.path().join("dynamic.yml");
+    let gone = std::fs::read_to_string(&file).unwrap().replace("PathPrefix(`/test.Echo/`)", "Path(`/gone`)");
+    std::fs::write(&file, gone).unwrap();
+    bench.rig.until("new calls find no router", || {
+        let asked = unary(&channel, "Echo/Unary", Request::new("x".into()));
+        bench.runtime.block_on(asked).is_err_and(|status| status.code() == Code::Unimplemented)
+    });
+    talk("after");
+}

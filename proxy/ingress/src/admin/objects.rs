@@ -1,6 +1,6 @@
 //! Routers and services as Traefik's API shows them: `/api/rawdata`, `/api/http/*`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use pancake_table::snapshot::Snapshot;
 use serde::Serialize;
@@ -10,17 +10,22 @@ use super::message::{Answer, Asked};
 use super::page::{self, Filter};
 use crate::change::{Problem, Provider, Severity, View};
 
+/// The plain data of one middleware.
+mod middleware;
 /// The plain data of one router.
 mod router;
 /// The plain data of one service.
 mod service;
 
+pub(super) use middleware::MiddlewareInfo;
 pub(super) use router::RouterInfo;
 pub(super) use service::{ServiceInfo, go_duration};
 
 /// Everything by name.
+#[derive(Default)]
 pub(super) struct Objects {
     pub(super) routers: BTreeMap<String, RouterInfo>,
+    pub(super) middlewares: BTreeMap<String, MiddlewareInfo>,
     pub(super) services: BTreeMap<String, ServiceInfo>,
 }
 
@@ -70,8 +75,9 @@ impl Objects {
             view.table.routes.iter().map(|route| (&*route.name, route.priority)).collect();
         let built: HashMap<&str, _> =
             view.table.services.iter().map(|service| (&*service.name, service)).collect();
-        let mut objects = Objects { routers: BTreeMap::new(), services: BTreeMap::new() };
+        let mut objects = Objects::default();
         let mut used_by: HashMap<&str, Vec<String>> = HashMap::new();
+        let mut gone_through: HashMap<&str, Vec<String>> = HashMap::new();
         let each =
             |get: fn(&crate::change::ProviderView) -> [&Snapshot; 2]| view.providers.iter().flat_map(get);
         let snapshots: Vec<&Snapshot> = each(|provider| [&provider.snapshot, &provider.left_out]).collect();
@@ -79,8 +85,19 @@ impl Objects {
             let priority = serving.get(&*router.name).copied();
             let verdict = wrong.verdict("router", &router.name, priority.is_some());
             used_by.entry(&router.service).or_default().push(router.name.clone());
+            for name in &router.middlewares {
+                gone_through.entry(name).or_default().push(router.name.clone());
+            }
             let info = RouterInfo::new(router, priority, verdict, &defaults, &known);
             objects.routers.insert(router.name.clone(), info);
+        }
+        let kept: HashSet<&str> = view.table.snapshot.middlewares.iter().map(|one| &*one.name).collect();
+        for middleware in snapshots.iter().flat_map(|snapshot| &snapshot.middlewares) {
+            let name = &middleware.name;
+            let verdict = wrong.verdict("middleware", name, kept.contains(&**name));
+            let mut users = gone_through.remove(&**name).unwrap_or_default();
+            users.sort();
+            objects.middlewares.insert(name.clone(), MiddlewareInfo::new(middleware, verdict, users));
         }
         for service in snapshots.iter().flat_map(|snapshot| &snapshot.services) {
             let built = built.get(&*service.name).copied();
@@ -117,7 +134,7 @@ enum More {
         #[serde(rename = "priorityStr")]
         priority: String,
     },
-    Service {
+    Kind {
         #[serde(rename = "type")]
         kind: &'static str,
     },
@@ -137,7 +154,11 @@ fn named_router<'a>(name: &'a str, info: &'a RouterInfo) -> Named<'a, RouterInfo
 }
 
 fn named_service<'a>(name: &'a str, info: &'a ServiceInfo) -> Named<'a, ServiceInfo> {
-    Named { info, name, provider: provider_of(name), more: More::Service { kind: "loadbalancer" } }
+    Named { info, name, provider: provider_of(name), more: More::Kind { kind: "loadbalancer" } }
+}
+
+fn named_middleware<'a>(name: &'a str, info: &'a MiddlewareInfo) -> Named<'a, MiddlewareInfo> {
+    Named { info, name, provider: provider_of(name), more: More::Kind { kind: info.kind } }
 }
 
 /// `/api/http/routers`
@@ -176,6 +197,23 @@ pub(super) fn service(context: &Context, name: &str) -> Answer {
     }
 }
 
+/// `/api/http/middlewares`
+pub(super) fn middlewares(asked: &Asked, context: &Context) -> Answer {
+    let objects = Objects::now(context);
+    let filter = Filter::of(asked);
+    let takes = |(name, info): &(&String, &MiddlewareInfo)| filter.takes(info.status, &[name], None);
+    let listed = objects.middlewares.iter().filter(takes).map(|(name, info)| named_middleware(name, info));
+    page::answer(asked, listed.collect())
+}
+
+/// `/api/http/middlewares/{name}`
+pub(super) fn middleware(context: &Context, name: &str) -> Answer {
+    match Objects::now(context).middlewares.get(name) {
+        Some(info) => Answer::json(&named_middleware(name, info)),
+        None => Answer::not_found(format!("middleware not found: {name}")),
+    }
+}
+
 /// `/api/rawdata`
 pub(super) fn raw_data(context: &Context) -> Answer {
     #[derive(Serialize)]
@@ -183,17 +221,20 @@ pub(super) fn raw_data(context: &Context) -> Answer {
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         routers: BTreeMap<String, RouterInfo>,
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        middlewares: BTreeMap<String, MiddlewareInfo>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         services: BTreeMap<String, ServiceInfo>,
         /// Not in Traefik: what is wrong with no single object.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         problems: Vec<Problem>,
     }
     let view = context.view.load_full();
-    let Objects { routers, services } = Objects::of(context, &view);
+    let Objects { routers, middlewares, services } = Objects::of(context, &view);
     let of_no_object = |problem: &&Problem| {
         let (kind, name) = problem.object.split_once(' ').unwrap_or(("", ""));
         match kind {
             "router" => !routers.contains_key(name),
+            "middleware" => !middlewares.contains_key(name),
             "service" => !services.contains_key(name),
             _ => true,
         }
@@ -201,7 +242,7 @@ pub(super) fn raw_data(context: &Context) -> Answer {
     let refused = view.providers.iter().flat_map(|provider| provider.refusal.iter());
     let serving = view.providers.iter().flat_map(|provider| provider.problems.iter()).filter(of_no_object);
     let problems = refused.chain(serving).cloned().collect();
-    Answer::json(&RawData { routers, services, problems })
+    Answer::json(&RawData { routers, middlewares, services, problems })
 }
 
 /// `name` as somebody of the same provider would write it.

@@ -27,7 +27,7 @@ pub(super) fn overview(context: &Context) -> Answer {
         "http": {
             "routers": Section::of(objects.routers.values().map(|router| router.status)),
             "services": Section::of(objects.services.values().map(|service| service.status)),
-            "middlewares": none(),
+            "middlewares": Section::of(objects.middlewares.values().map(|middleware| middleware.status)),
         },
         "tcp": {"routers": none(), "services": none(), "middlewares": none()},
         "udp": {"routers": none(), "services": none()},

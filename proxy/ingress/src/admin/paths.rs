@@ -44,7 +44,7 @@ fn of_api(path: &str, asked: &Asked, context: &Context) -> Answer {
         return objects::service(context, name);
     }
     if let Some(name) = path.strip_prefix("http/middlewares/") {
-        return Answer::not_found(format!("middleware not found: {name}"));
+        return objects::middleware(context, name);
     }
     if let Some(name) = path.strip_prefix("entrypoints/") {
         return overview::entry_point(context, name);
@@ -53,8 +53,9 @@ fn of_api(path: &str, asked: &Asked, context: &Context) -> Answer {
         "rawdata" => objects::raw_data(context),
         "http/routers" => objects::routers(asked, context),
         "http/services" => objects::services(asked, context),
-        "http/middlewares" | "tcp/routers" | "tcp/services" | "tcp/middlewares" | "udp/routers"
-        | "udp/services" | "tls/certificates" => page::answer::<()>(asked, Vec::new()),
+        "http/middlewares" => objects::middlewares(asked, context),
+        "tcp/routers" | "tcp/services" | "tcp/middlewares" | "udp/routers" | "udp/services"
+        | "tls/certificates" => page::answer::<()>(asked, Vec::new()),
         "entrypoints" => overview::entry_points(asked, context),
         "overview" => overview::overview(context),
         "version" => overview::version(context),

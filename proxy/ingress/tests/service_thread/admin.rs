@@ -12,9 +12,11 @@ const ALL: &str = "api: {insecure: true}\nping: {}\nmetrics: {prometheus: {addRo
 
 const DYNAMIC: &str = "http:
   routers:
-    a: {rule: 'Host(`a.test`) && PathPrefix(`/x`)', service: s}
+    a: {rule: 'Host(`a.test`) && PathPrefix(`/x`)', service: s, middlewares: [web]}
     b: {rule: 'Host(`b.test`', service: s}
     c: {rule: 'Path(`/c`)', service: nope, priority: 7}
+  middlewares:
+    web: {grpcWeb: {allowOrigins: ['*']}}
   services:
     s:
       loadBalancer:
@@ -89,12 +91,18 @@ fn lists_objects_and_errors_are_traefiks() {
     assert_eq!(router["priorityStr"], "7");
     assert_eq!(rig.json("/api/http/routers?status=disabled").as_array().unwrap().len(), 2);
     assert_eq!(rig.json("/api/http/services/s%40file")["type"], "loadbalancer");
-    assert_eq!(rig.json("/api/http/middlewares"), serde_json::json!([]));
+    let web = serde_json::json!({
+        "grpcWeb": {"allowOrigins": ["*"]}, "status": "enabled", "usedBy": ["a@file"], "name": "web@file",
+        "provider": "file", "type": "grpcweb",
+    });
+    assert_eq!(rig.json("/api/http/middlewares"), serde_json::json!([web]));
+    assert_eq!(rig.json("/api/http/middlewares/web@file"), web);
     let (head, body) = rig.get("/api/http/routers/x@y");
     assert!(head.starts_with("http/1.1 404"), "{head}");
     assert_eq!(body, "{\"message\":\"router not found: x@y\"}\n");
     let overview = rig.json("/api/overview");
     assert_eq!(overview["http"]["routers"], serde_json::json!({"total": 3, "warnings": 0, "errors": 2}));
+    assert_eq!(overview["http"]["middlewares"]["total"], 1);
     assert_eq!(overview["providers"], serde_json::json!(["File"]));
     assert!(rig.json("/api/version")["Version"].is_string());
     let names: Vec<_> =
