@@ -154,7 +154,7 @@ impl<E: Engine> Sides<'_, E> {
 
     /// Sends a request with its body; then watches the client.
     async fn upload(&self, head: OutBuf, body: Inbound, input: &mut Input, until: Time) -> Up {
-        let filter = self.grpc_web.and_then(Call::request_filter);
+        let filter = self.grpc_web.and_then(Call::request_filter).map(Box::new);
         let chunked_out = filter.is_some() || matches!(body, Inbound::Chunked(_));
         let mut head = Some(head);
         if !self.request.gate.get() {

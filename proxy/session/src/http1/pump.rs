@@ -57,8 +57,8 @@ pub(crate) struct Pump<'a, S> {
     pub(crate) to: &'a S,
     /// Whether the body goes out in chunks.
     pub(crate) chunked_out: bool,
-    /// What it goes through.
-    pub(crate) filter: Option<Filter>,
+    /// What it goes through; in a box, since few have any.
+    pub(crate) filter: Option<Box<Filter>>,
     pub(crate) recv_until: Time,
     pub(crate) send_until: Time,
     /// What got across so far.

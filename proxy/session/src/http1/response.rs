@@ -98,7 +98,7 @@ struct Plan {
     head: OutBuf,
     inbound: Inbound,
     chunked_out: bool,
-    filter: Option<Filter>,
+    filter: Option<Box<Filter>>,
     keep_server: bool,
     keep_client: bool,
 }
@@ -285,7 +285,7 @@ fn plan<E: Engine>(context: &Context<'_, E>, input: &mut Input) -> Result<Option
         head: out,
         inbound: Inbound::new(framing),
         chunked_out,
-        filter: translated.map(Call::answer_filter),
+        filter: translated.map(|call| Box::new(call.answer_filter())),
         // A body that is announced where none can be (RFC 9112 section 6.3) leaves the connection in doubt.
         keep_server: head.keep_alive
             && !matches!(framing, Framing::UntilClose)
