@@ -13,3 +13,5 @@ pub mod proxy_protocol;
 pub mod client_hello;
 // HTTP/1.0 and HTTP/1.1 (RFC 9112).
 pub mod h1;
+// Base64 in pieces, for gRPC-Web.
+pub mod base64;

@@ -4,8 +4,6 @@
 //! body, and in text mode bodies are base64. CORS (the Fetch standard) is answered here. Its web socket transport is
 //! not built. Unlike there, an answer that is no gRPC passes as it is.
 
-/// Base64 in pieces.
-mod base64;
 /// Bodies.
 mod body;
 /// What browsers ask before a call, and what they are told with its answer.

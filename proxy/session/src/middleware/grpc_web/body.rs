@@ -1,10 +1,10 @@
 //! Bodies of gRPC-Web, as they pass. Nothing is held but letters of base64 that do not make a group yet.
 
+use pancake_wire::base64::{self, Decoder};
 use pancake_wire::h1::body::State;
 use pancake_wire::h1::emit;
 use pancake_wire::h1::head::Reject;
 
-use super::base64::{self, Decoder};
 use crate::http1::{Inbound, Input};
 
 /// First byte of the frame that holds trailers.

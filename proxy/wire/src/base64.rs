@@ -1,21 +1,27 @@
-//! Base64 (RFC 4648 section 4) that comes in pieces. Several padded texts may follow each other, as in gRPC-Web.
+//! Base64 (RFC 4648 section 4) that comes in pieces, as bodies of gRPC-Web do in text mode. Several padded texts may follow each
+//! other. Letters outside the alphabet, line ends included, are refused.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 /// What came is no base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BadBase64;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not base64")]
+pub struct BadBase64;
 
-/// Letters of a group that is not whole yet.
+/// A decoder; it holds the letters of a group that is not whole yet. However the text is split, the bytes and the verdict are
+/// the same.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     held: Vec<u8>,
 }
 
 impl Decoder {
-    /// Decodes what is whole.
-    pub(super) fn data(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadBase64> {
+    /// Appends what is whole to `out`.
+    ///
+    /// # Errors
+    /// What came is no base64; some of it may be in `out`.
+    pub fn data(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadBase64> {
         self.held.extend_from_slice(text);
         let mut used = 0;
         let whole = self.held.len() / 4 * 4;
@@ -32,13 +38,16 @@ impl Decoder {
     }
 
     /// Whether the text may end here.
-    pub(super) fn end(&self) -> Result<(), BadBase64> {
+    ///
+    /// # Errors
+    /// It ends in the middle of a group.
+    pub fn end(&self) -> Result<(), BadBase64> {
         if self.held.is_empty() { Ok(()) } else { Err(BadBase64) }
     }
 }
 
 /// Appends one padded text.
-pub(super) fn encode(data: &[u8], out: &mut Vec<u8>) {
+pub fn encode(data: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + data.len().div_ceil(3) * 4, 0);
     // The room is what it needs.
