@@ -80,6 +80,7 @@ impl Proxy {
             sink: Box::new(Journaling { setup: setup.clone() }),
             secure: Secure::bare(),
             tokens: Arc::default(),
+            admission: Arc::default(),
             workers: 1,
             hostname: "proxy.sim".into(),
         };

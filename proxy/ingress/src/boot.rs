@@ -13,9 +13,12 @@ use anyhow::{Context, Result, bail};
 use pancake_config::args::{Run, standard_files};
 use pancake_config::network::IpNetwork;
 use pancake_config::problem::{Problem, Span};
-use pancake_config::traefik::static_config::{self, Engine, INTERNAL_ENTRY_POINT, Settings};
+use pancake_config::traefik::static_config::{
+    self, ConnectionLimits, Engine, INTERNAL_ENTRY_POINT, Settings,
+};
 use pancake_config::tree::{File, Format};
 use pancake_engine::choose;
+use pancake_session::admission::{Admission, Most};
 use pancake_session::meter::WorkerMeter;
 use pancake_session::record::Sink;
 use pancake_session::settings::{Encoded, EntryPoint, Forwarded, Underscores};
@@ -79,25 +82,13 @@ pub fn check(settings: Settings) -> Result<bool> {
 fn not_built(settings: &Settings) -> Vec<String> {
     let mut problems = service::certificates::problems(settings);
     for entry in &settings.entry_points {
-        let missing = [
-            (entry.protocol == static_config::Protocol::Udp, "an address for UDP"),
-            (entry.http3.is_some(), "http3"),
-            (entry.limits.max_per_address.is_some(), "pancake.maxConnectionsPerAddress"),
-            (entry.limits.max.is_some(), "pancake.maxConnections"),
-        ];
-        let missing = missing.iter().filter(|(set, _)| *set);
-        problems.extend(
-            missing.map(|(_, what)| format!("entryPoints.{}: not supported yet: {what}", entry.name)),
-        );
+        if entry.http3.is_some() {
+            problems.push(format!("entryPoints.{}: not supported yet: http3", entry.name));
+        }
     }
-    let limits = &settings.pancake.limits;
-    let missing = [
-        (limits.connections.max.is_some(), "maxConnections"),
-        (limits.connections.max_per_address.is_some(), "maxConnectionsPerAddress"),
-        (limits.memory_budget.is_some(), "memoryBudget"),
-    ];
-    let missing = missing.iter().filter(|(set, _)| *set);
-    problems.extend(missing.map(|(_, what)| format!("pancake.limits: not supported yet: {what}")));
+    if settings.pancake.limits.memory_budget.is_some() {
+        problems.push("pancake.limits: not supported yet: memoryBudget".into());
+    }
     problems
 }
 
@@ -135,6 +126,7 @@ pub fn serve(settings: Settings) -> Result<bool> {
             clock: first.secure().clock(),
         },
         tokens: first.tokens(),
+        admission: Arc::new(admission(&settings)),
     };
     let plan = Workers { engine, shared, opened, lives: lives.clone(), meters: &meters, sinks };
     let (running, listening) = plan.start(&settings)?;
@@ -160,6 +152,13 @@ pub fn serve(settings: Settings) -> Result<bool> {
         Ok(served) => served.and(ended).map(|()| true),
         Err(_) => bail!("the service thread panicked"),
     }
+}
+
+/// The limits on connections.
+fn admission(settings: &Settings) -> Admission {
+    let most = |limits: &ConnectionLimits| Most { all: limits.max, per_address: limits.max_per_address };
+    let entry_points = settings.entry_points.iter().map(|entry| most(&entry.limits)).collect();
+    Admission::new(most(&settings.pancake.limits.connections), entry_points)
 }
 
 /// The authorities that the system trusts. None found is told when a server's certificate cannot be verified.
@@ -281,6 +280,7 @@ fn entry_point(
         tls_handshake_timeout,
         acme_bypass: from.allow_acme_bypass,
         h2_max_streams: from.http2.max_concurrent_streams,
+        udp: (from.protocol == static_config::Protocol::Udp).then_some(from.udp_timeout),
         read_timeout: from.read_timeout,
         write_timeout: from.write_timeout,
         idle_timeout: from.idle_timeout,

@@ -8,12 +8,13 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
-use pancake_engine::{Engine, ListenOptions, Listener, epoll, ring};
+use pancake_engine::{Datagrams, Engine, ListenOptions, Listener, epoll, ring};
 use pancake_session::acme_tokens::AcmeTokens;
+use pancake_session::admission::Admission;
 use pancake_session::meter::{Opened, WorkerMeter};
 use pancake_session::record::Sink;
 use pancake_session::settings::EntryPoint;
-use pancake_session::{Worker, accept, worker};
+use pancake_session::{Worker, accept, udp, worker};
 use pancake_table::compiled::Table;
 use tokio::sync::watch;
 
@@ -82,6 +83,8 @@ pub struct Shared {
     pub secure: worker::Secure,
     /// Answers to http-01 challenges.
     pub tokens: Arc<AcmeTokens>,
+    /// Who may come in.
+    pub admission: Arc<Admission>,
 }
 
 /// A running worker.
@@ -143,6 +146,7 @@ async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
         table: shared.table,
         secure: shared.secure,
         tokens: shared.tokens,
+        admission: shared.admission,
         meter,
         opened: Box::new(move |meter| {
             // The service thread ends after the workers; if it is gone nobody reads counters.
@@ -155,11 +159,19 @@ async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
     let worker = Worker::new(engine.clone(), parts);
     let mut addresses = Vec::new();
     for entry in entry_points {
-        match listen(&engine, &entry) {
-            Ok((listener, address)) => {
-                addresses.push(address);
-                engine.spawn(accept::serve(worker.clone(), listener, Rc::new(entry)));
-            }
+        let entry = Rc::new(entry);
+        let listening = match entry.udp {
+            None => listen(&engine, &entry).map(|(listener, address)| {
+                engine.spawn(accept::serve(worker.clone(), listener, entry.clone()));
+                address
+            }),
+            Some(_) => bind(&engine, &entry).map(|(socket, address)| {
+                engine.spawn(udp::serve(worker.clone(), socket, entry.clone()));
+                address
+            }),
+        };
+        match listening {
+            Ok(address) => addresses.push(address),
             Err(error) => {
                 let what = format!("entry point {}: listening on {}", entry.name, entry.address);
                 let _ = ready.send(Err(anyhow!(error).context(what)));
@@ -199,6 +211,12 @@ fn listen<E: Engine>(engine: &E, entry: &EntryPoint) -> io::Result<(E::Listener,
     let listener = engine.listen(entry.address, &ListenOptions::default())?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+fn bind<E: Engine>(engine: &E, entry: &EntryPoint) -> io::Result<(E::Datagrams, SocketAddr)> {
+    let socket = engine.bind_udp(entry.address, &udp::options(entry.address))?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
 
 /// The CPUs that this process may run on.

@@ -75,7 +75,7 @@ impl<E: Engine> Fresh<E> {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream, entry: Rc<EntryPoint>) {
+pub(crate) async fn serve<E: Engine>(mut session: SessionGuard<E>, stream: E::Stream, entry: Rc<EntryPoint>) {
     let worker = session.worker.clone();
     let (peer, opened) = (stream.peer_addr(), worker.engine.now());
     let mut fresh = Fresh::<E> { stream, input: Input::default(), entry, peer, opened };
@@ -84,6 +84,9 @@ pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream
         && Box::pin(proxy_header(&worker, &mut fresh, until)).await.is_none()
     {
         return;
+    }
+    if session.admit(fresh.peer.ip()).is_err() {
+        return fresh.stream.reset_on_drop();
     }
     if worker.with_table(|table| table.tcp_needs_no_peek(fresh.entry.id))
         && let Some(route) = plain_route(&worker, &fresh)

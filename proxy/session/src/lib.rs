@@ -7,6 +7,8 @@
 //! [`record::Record`] per exchange, counters. What this crate does not do: system calls, threads, files, locks
 //! that another thread can hold.
 
+/// Who may come in.
+pub mod admission;
 /// Listener to sessions.
 pub mod accept;
 /// Answers to http-01 challenges.
@@ -31,6 +33,8 @@ mod spares;
 mod stream;
 /// TCP sessions.
 mod tcp;
+/// UDP sessions.
+pub mod udp;
 /// TLS.
 mod tls;
 /// Connections to servers, and who gets the next request.

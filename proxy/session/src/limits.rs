@@ -96,3 +96,28 @@ pub const H2_WRITE_BYTES: usize = 64 * 1024;
 
 /// A receive of so many bytes on an HTTP/2 connection asks for a larger buffer next.
 pub const H2_READ_BYTES: usize = 4 * 1024;
+
+/// Buckets of the table that counts connections by client address; half a megabyte, and only where a limit is set.
+pub const ADDRESS_BUCKETS: usize = 8 * 1024;
+
+/// Addresses that one such bucket tells apart: a line of the cache.
+pub const ADDRESSES_PER_BUCKET: usize = 8;
+
+/// UDP sessions of one worker. Each has a socket of its own.
+pub const MAX_UDP_SESSIONS: usize = 16 * 1024;
+
+/// Bytes of the first datagram of a UDP session that are kept until the server has answered, so that another server
+/// can be asked if it refuses; of a longer one none are.
+pub const MAX_UDP_KEPT_BYTES: usize = 1500;
+
+/// A refusal that comes later than this after the session began is not about the first datagram.
+pub const UDP_RESEND_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes asked of the kernel for the datagrams that wait at a UDP entry point, per worker.
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// UDP servers that one session asks before it gives up.
+pub const MAX_UDP_ATTEMPTS: usize = 3;
+
+/// Errors in a row on the socket of a UDP session that do not end it.
+pub const MAX_UDP_ERRORS: u8 = 16;

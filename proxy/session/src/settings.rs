@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pancake_table::lookup::EntryPointId;
 
-/// An entry point for HTTP. Durations of `None` mean no limit.
+/// An entry point. Durations of `None` mean no limit.
 #[derive(Clone, Debug)]
 pub struct EntryPoint {
     /// Its number in the table.
@@ -43,6 +43,8 @@ pub struct EntryPoint {
     pub acme_bypass: bool,
     /// `http2.maxConcurrentStreams` (default 250).
     pub h2_max_streams: u32,
+    /// It is for UDP, and a session that is silent for this long is over (`udp.timeout`, default 3 s).
+    pub udp: Option<Duration>,
 }
 
 /// `encodedCharacters`: which characters may stand percent-encoded in a path; a request with another one is answered
@@ -129,6 +131,7 @@ impl EntryPoint {
             tls_handshake_timeout: Some(Duration::from_secs(10)),
             acme_bypass: false,
             h2_max_streams: 250,
+            udp: None,
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::stream::Conn;
 use crate::tls::handshake;
 use crate::worker::{SessionGuard, Worker};
 
-/// Whose turn it is in each TCP service: state of one worker, by slot.
+/// Whose turn it is in each TCP service, or in each UDP service: state of one worker, by slot.
 #[derive(Default)]
 pub(crate) struct Turns(RefCell<Vec<Option<(Slot, WeightedRoundRobin)>>>);
 
@@ -57,7 +57,8 @@ impl Turns {
         }
     }
 
-    fn turn(
+    /// The next of the members that have these weights and are usable.
+    pub(crate) fn turn(
         &self,
         slot: Slot,
         weights: impl Fn() -> Vec<u32>,

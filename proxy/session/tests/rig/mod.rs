@@ -186,6 +186,7 @@ async fn work<E: Engine>(engine: E, job: Job) {
             sink: Box::new(Channel(job.records)),
             secure: worker::Secure::bare(),
             tokens: Arc::default(),
+            admission: Arc::default(),
             workers: 1,
             hostname: "edge-1".into(),
         },
