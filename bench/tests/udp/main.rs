@@ -41,7 +41,9 @@ fn answers_come_from_the_address_that_was_asked() {
                 client.connect((asked, rig.udp.port())).unwrap();
                 assert_eq!(rig.ask(&client, b"x").as_deref(), Some("one x"), "{any} {engine} {asked}");
             }
-            if any == "[::]" && let Ok(client) = UdpSocket::bind("[::1]:0") {
+            if any == "[::]"
+                && let Ok(client) = UdpSocket::bind("[::1]:0")
+            {
                 client.connect(("::1", rig.udp.port())).unwrap();
                 assert_eq!(rig.ask(&client, b"x").as_deref(), Some("one x"), "over IPv6, {engine}");
             }
@@ -174,9 +176,11 @@ fn a_proxy_header_goes_in_and_out() {
     let said = socat(&["-t5", "-", &format!("TCP4:{}", rig.raw)], header);
     let own = format!("PROXY TCP4 192.0.2.1 127.0.0.1 1234 {}\r\nhello\n", rig.raw.port());
     assert_eq!(said, own, "the server is told who the client is");
-    let own = |addr: SocketAddr| format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", addr.port(), rig.raw.port());
+    let own =
+        |addr: SocketAddr| format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", addr.port(), rig.raw.port());
     let from = free_addr().unwrap();
-    let said = socat(&["-t5", "-", &format!("TCP4:{},sourceport={},reuseaddr", rig.raw, from.port())], b"x\n");
+    let said =
+        socat(&["-t5", "-", &format!("TCP4:{},sourceport={},reuseaddr", rig.raw, from.port())], b"x\n");
     assert_eq!(said, format!("{}x\n", own(from)), "without a header it is the peer");
     let said = socat(&["-t5", "-", &format!("TCP4:{}", rig.raw)], b"PROXY nonsense\r\nhello\n");
     assert_eq!(said, "", "a malformed header ends the connection");

@@ -86,9 +86,6 @@ fn not_built(settings: &Settings) -> Vec<String> {
             problems.push(format!("entryPoints.{}: not supported yet: http3", entry.name));
         }
     }
-    if settings.pancake.limits.memory_budget.is_some() {
-        problems.push("pancake.limits: not supported yet: memoryBudget".into());
-    }
     problems
 }
 
@@ -228,6 +225,7 @@ impl Workers<'_> {
                 opened: self.opened.clone(),
                 sink: Box::new(move || sink.map_or(Box::new(NoLog) as Box<dyn Sink>, |sink| sink as _)),
                 hostname: hostname.clone(),
+                memory: settings.pancake.limits.memory_budget.map(|bytes| bytes / count as u64),
                 life: self.lives.clone(),
             })?;
             for (entry, address) in entries.iter_mut().zip(&worker.addresses) {
@@ -250,7 +248,7 @@ fn served_entry_points(settings: &Settings) -> Result<Vec<EntryPoint>> {
                 entry.listen.addresses().into_iter().find(can_bind).with_context(|| {
                     format!("entry point {}: its address cannot be listened on", entry.name)
                 })?;
-            Ok(entry_point(id, address, entry, settings.pancake.limits.tls_handshake_timeout))
+            Ok(entry_point(id, address, entry, &settings.pancake.limits))
         })
         .collect()
 }
@@ -264,7 +262,7 @@ fn entry_point(
     id: EntryPointId,
     address: SocketAddr,
     from: &static_config::EntryPoint,
-    tls_handshake_timeout: Option<Duration>,
+    limits: &static_config::Limits,
 ) -> EntryPoint {
     let encoded = &from.encoded_characters;
     let trusting = |insecure: bool, trusted: &[IpNetwork]| Forwarded {
@@ -277,7 +275,8 @@ fn entry_point(
             .proxy_protocol
             .as_ref()
             .map(|proxy_protocol| trusting(proxy_protocol.insecure, &proxy_protocol.trusted_ips)),
-        tls_handshake_timeout,
+        tls_handshake_timeout: limits.tls_handshake_timeout,
+        write_stall_timeout: limits.write_stall_timeout,
         acme_bypass: from.allow_acme_bypass,
         h2_max_streams: from.http2.max_concurrent_streams,
         udp: (from.protocol == static_config::Protocol::Udp).then_some(from.udp_timeout),

@@ -8,15 +8,18 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
-use pancake_engine::{Datagrams, Engine, ListenOptions, Listener, epoll, ring};
+use pancake_engine::{Datagrams, Engine, ListenOptions, Listener, epoll, heap, ring};
 use pancake_session::acme_tokens::AcmeTokens;
 use pancake_session::admission::Admission;
 use pancake_session::meter::{Opened, WorkerMeter};
+use pancake_session::pressure::Budget;
 use pancake_session::record::Sink;
 use pancake_session::settings::EntryPoint;
 use pancake_session::{Worker, accept, udp, worker};
 use pancake_table::compiled::Table;
 use tokio::sync::watch;
+
+use crate::limits::MIN_RECEIVE_SLOTS;
 
 /// Which engine the workers run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,8 @@ pub struct Plan {
     pub sink: Box<dyn FnOnce() -> Box<dyn Sink> + Send>,
     /// Value of `X-Forwarded-Server`.
     pub hostname: String,
+    /// Its share of the memory budget in bytes, if there is one.
+    pub memory: Option<u64>,
     /// What it is to do.
     pub life: watch::Receiver<Life>,
 }
@@ -126,13 +131,30 @@ pub fn start(plan: Plan) -> Result<Running> {
     }
 }
 
+/// Takes receive slots for a quarter of the share each at most, and returns what is left for the rest. Slots are never
+/// given back to the system: all of them count, whether they are in use or not.
+fn within(share: u64, options: &mut pancake_engine::Options) -> u64 {
+    let mut taken = 0;
+    let parts = [
+        (&mut options.small_slots, options.small_slot_bytes),
+        (&mut options.bulk_slots, options.bulk_slot_bytes),
+    ];
+    for (slots, bytes) in parts {
+        let fit = usize::try_from(share / 4).unwrap_or(usize::MAX) / bytes;
+        *slots = fit.clamp(MIN_RECEIVE_SLOTS, *slots);
+        taken += (*slots * bytes) as u64;
+    }
+    share.saturating_sub(taken)
+}
+
 type Ready = mpsc::Sender<Result<Vec<SocketAddr>>>;
 
-fn run(plan: Plan, ready: Ready) -> Result<()> {
+fn run(mut plan: Plan, ready: Ready) -> Result<()> {
     if let Some(cpu) = plan.cpu {
         pin(cpu);
     }
-    let options = pancake_engine::Options::default();
+    let mut options = pancake_engine::Options::default();
+    plan.memory = plan.memory.map(|share| within(share, &mut options));
     let result = match plan.engine {
         EngineKind::Ring => ring::run(&options, |engine| work(engine, plan, ready)),
         EngineKind::Epoll => epoll::run(&options, |engine| work(engine, plan, ready)),
@@ -141,12 +163,18 @@ fn run(plan: Plan, ready: Ready) -> Result<()> {
 }
 
 async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
-    let Plan { entry_points, shared, meter, opened, sink, hostname, mut life, count, .. } = plan;
+    let Plan { entry_points, shared, memory, meter, opened, sink, hostname, mut life, count, .. } = plan;
     let parts = worker::Parts {
         table: shared.table,
         secure: shared.secure,
         tokens: shared.tokens,
         admission: shared.admission,
+        memory: memory.map(|bytes| {
+            // What the engine took to begin with is not what sessions hold.
+            let before = heap::taken();
+            let used = Box::new(move || u64::try_from(heap::taken() - before).unwrap_or(0));
+            Budget { bytes, used }
+        }),
         meter,
         opened: Box::new(move |meter| {
             // The service thread ends after the workers; if it is gone nobody reads counters.

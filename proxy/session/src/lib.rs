@@ -7,12 +7,12 @@
 //! [`record::Record`] per exchange, counters. What this crate does not do: system calls, threads, files, locks
 //! that another thread can hold.
 
-/// Who may come in.
-pub mod admission;
 /// Listener to sessions.
 pub mod accept;
 /// Answers to http-01 challenges.
 pub mod acme_tokens;
+/// Who may come in.
+pub mod admission;
 /// What a fresh connection speaks.
 mod front;
 /// HTTP/1.1 sessions.
@@ -23,6 +23,8 @@ mod http2;
 pub mod limits;
 /// Counters that a worker writes and the service thread reads.
 pub mod meter;
+/// What happens when memory runs short.
+pub mod pressure;
 /// One access record per exchange.
 pub mod record;
 /// What an entry point is told by the static configuration.
@@ -33,10 +35,10 @@ mod spares;
 mod stream;
 /// TCP sessions.
 mod tcp;
-/// UDP sessions.
-pub mod udp;
 /// TLS.
 mod tls;
+/// UDP sessions.
+pub mod udp;
 /// Connections to servers, and who gets the next request.
 pub mod upstream;
 /// What the sessions of one worker share.

@@ -121,3 +121,24 @@ pub const MAX_UDP_ATTEMPTS: usize = 3;
 
 /// Errors in a row on the socket of a UDP session that do not end it.
 pub const MAX_UDP_ERRORS: u8 = 16;
+
+/// Between two looks at the memory in use, where it has a budget.
+pub const PRESSURE_PERIOD: Duration = Duration::from_millis(20);
+
+/// From so many percent of the memory budget on, bodies and tunnels wait before they receive more.
+pub const PAUSE_FROM_PERCENT: u64 = 70;
+
+/// From so many on, requests are answered 503.
+pub const SHED_FROM_PERCENT: u64 = 85;
+
+/// From so many on, connections are refused.
+pub const REFUSE_FROM_PERCENT: u64 = 95;
+
+/// A stage ends when use is so many percent of the budget below its begin.
+pub const PRESSURE_SLACK_PERCENT: u64 = 10;
+
+/// A body or tunnel waits at most so long for each receive. Were it to wait for good, what it holds would never be freed.
+pub const PAUSE_TIME: Duration = Duration::from_secs(1);
+
+/// Between two looks whether it may go on.
+pub const PAUSE_PERIOD: Duration = Duration::from_millis(50);

@@ -30,6 +30,12 @@ impl Cell {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
+    /// Replaces the value; to be called by the owning worker only.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The value, from any thread.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -219,6 +225,10 @@ pub struct WorkerMeter {
     pub shed_requests: Cell,
     /// Bodies and tunnels that were made to wait because memory is short.
     pub paused_reads: Cell,
+    /// Bytes of the memory budget in use, if there is one.
+    pub memory_used: Cell,
+    /// The [`Stage`](crate::pressure::Stage) of that, as a number.
+    pub memory_stage: Cell,
     /// UDP.
     pub udp: UdpMeter,
     /// Client connections and UDP sessions open, by entry point number.

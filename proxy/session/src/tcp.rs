@@ -20,6 +20,7 @@ use pancake_wire::proxy_protocol;
 
 use crate::http1::Input;
 use crate::limits::{MAX_CONNECT_ATTEMPTS, SPLICE_THRESHOLD_BYTES};
+use crate::pressure::{Stage, pause};
 use crate::stream::Conn;
 use crate::tls::handshake;
 use crate::worker::{SessionGuard, Worker};
@@ -158,8 +159,8 @@ async fn relay<E: Engine>(
     delay: Option<std::time::Duration>,
 ) {
     let mut none = Input::default();
-    let mut up = pin!(one_way(client, input, server));
-    let mut down = pin!(one_way(server, &mut none, client));
+    let mut up = pin!(one_way(worker, client, input, server));
+    let mut down = pin!(one_way(worker, server, &mut none, client));
     let (mut up_done, mut down_done) = (false, false);
     let mut patience: Option<E::Sleep> = None;
     let ended = poll_fn(|cx| {
@@ -199,7 +200,12 @@ async fn relay<E: Engine>(
 }
 
 /// One direction, and its end.
-async fn one_way<E: Engine>(from: &Conn<E>, input: &mut Input, to: &Conn<E>) -> io::Result<()> {
+async fn one_way<E: Engine>(
+    worker: &Worker<E>,
+    from: &Conn<E>,
+    input: &mut Input,
+    to: &Conn<E>,
+) -> io::Result<()> {
     let mut moved = 0;
     loop {
         if !input.is_empty() {
@@ -214,6 +220,9 @@ async fn one_way<E: Engine>(from: &Conn<E>, input: &mut Input, to: &Conn<E>) -> 
             // In a box of its own: few connections come this far, and those that wait stay small.
             Box::pin(from.splice(to, u64::MAX, &Idle::fixed(Time::NEVER), &Cell::new(0))).await?;
             return to.shutdown();
+        }
+        if worker.pressure.is_at_least(Stage::Pause) {
+            Box::pin(pause(worker)).await;
         }
         let more = from.recv(Want::Some, Time::NEVER).await?;
         if more.is_empty() {

@@ -140,12 +140,16 @@ impl<E: Engine> Port<E> {
 }
 
 /// The next server of `service` that has an address and is not in `tried`.
-fn pick(turns: &Turns, service: &UdpService, tried: &[Slot], seed: u64) -> Option<(Arc<UdpServer>, SocketAddr)> {
+fn pick(
+    turns: &Turns,
+    service: &UdpService,
+    tried: &[Slot],
+    seed: u64,
+) -> Option<(Arc<UdpServer>, SocketAddr)> {
     match &service.kind {
         UdpServiceKind::LoadBalancer(servers) => {
-            let usable = |i: usize| {
-                servers[i].live.address.load().is_some() && !tried.contains(&servers[i].slot)
-            };
+            let usable =
+                |i: usize| servers[i].live.address.load().is_some() && !tried.contains(&servers[i].slot);
             let at = turns.turn(service.slot, || vec![1; servers.len()], seed, usable)?;
             let address = servers[at].live.address.load().as_deref().copied();
             Some((servers[at].clone(), address?))
@@ -180,7 +184,8 @@ fn send_now<D: Datagrams>(socket: &D, batch: &[Outgoing]) -> Sent {
     let mut sent = Sent::default();
     let mut at = 0;
     while at < batch.len() {
-        let polled = pin!(socket.send(&batch[at..], Time::NEVER)).poll(&mut Context::from_waker(Waker::noop()));
+        let polled =
+            pin!(socket.send(&batch[at..], Time::NEVER)).poll(&mut Context::from_waker(Waker::noop()));
         match polled {
             Poll::Ready(Ok(count)) => {
                 sent.datagrams += count as u64;

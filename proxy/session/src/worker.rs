@@ -1,6 +1,7 @@
 //! What the sessions of one worker share: everything here belongs to one thread.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
@@ -15,7 +16,8 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use crate::acme_tokens::AcmeTokens;
 use crate::admission::{Admission, Counted, Refusal};
 use crate::http1::Scratch;
-use crate::meter::{Opened, WorkerMeter};
+use crate::meter::{Opened, Slow, WorkerMeter};
+use crate::pressure::{self, Budget, Pressure, Stage};
 use crate::record::Sink;
 use crate::spares::Spares;
 use crate::tcp::Turns;
@@ -31,6 +33,8 @@ pub struct Parts {
     pub tokens: Arc<AcmeTokens>,
     /// Who may come in.
     pub admission: Arc<Admission>,
+    /// This worker's share of the memory budget, if there is one.
+    pub memory: Option<Budget>,
     /// This worker's counters.
     pub meter: Arc<WorkerMeter>,
     /// Told about each meter opened later.
@@ -85,6 +89,7 @@ pub struct Worker<E: Engine> {
     pub(crate) tcp_turns: Turns,
     pub(crate) udp_turns: Turns,
     pub(crate) udp_sessions: Cell<usize>,
+    pub(crate) pressure: Pressure,
     /// What TLS to servers stands on.
     pub(crate) ground: Rc<ClientGround>,
     pub(crate) seed: u64,
@@ -111,6 +116,7 @@ impl<E: Engine> Worker<E> {
             tcp_turns: Turns::default(),
             udp_turns: Turns::default(),
             udp_sessions: Cell::new(0),
+            pressure: Pressure::default(),
             ground,
             seed,
             scratch: RefCell::default(),
@@ -123,6 +129,9 @@ impl<E: Engine> Worker<E> {
             engine,
         });
         worker.engine.spawn(crate::upstream::sweep(Rc::downgrade(&worker)));
+        if let Some(budget) = parts.memory {
+            worker.engine.spawn(pressure::watch(Rc::downgrade(&worker), budget));
+        }
         worker
     }
 
@@ -162,12 +171,28 @@ impl<E: Engine> Worker<E> {
     /// Counts a client connection, or a UDP session, as open until the guard drops; or says, and counts, why it may not
     /// come in. The limits per address wait for [`SessionGuard::admit`].
     pub(crate) fn session(self: &Rc<Self>, entry_point: usize) -> Result<SessionGuard<E>, Refusal> {
+        if self.pressure.is_at_least(Stage::Refuse) {
+            return Err(self.refused(Refusal::Memory));
+        }
         if let Err(refusal) = self.admission.enter(entry_point) {
             return Err(self.refused(refusal));
         }
         self.sessions.set(self.sessions.get() + 1);
         self.meter.open[entry_point].add(1);
-        Ok(SessionGuard { worker: self.clone(), entry_point: entry_point as u16, counted: Counted::default() })
+        Ok(SessionGuard {
+            worker: self.clone(),
+            entry_point: entry_point as u16,
+            counted: Counted::default(),
+        })
+    }
+
+    /// What was received, or the error; one for lateness is counted.
+    pub(crate) fn unless_slow<T>(&self, received: io::Result<T>, slow: Slow) -> io::Result<T> {
+        received.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::TimedOut {
+                self.meter.slow[slow as usize].add(1);
+            }
+        })
     }
 
     fn refused(&self, refusal: Refusal) -> Refusal {

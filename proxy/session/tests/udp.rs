@@ -79,6 +79,7 @@ impl Proxy {
             secure: Secure::bare(),
             tokens: Arc::default(),
             admission: Arc::new(Admission::new(most, vec![Most::default()])),
+            memory: None,
             meter: meter.clone(),
             opened: Box::new(|_| {}),
             sink: Box::new(NoRecords),

@@ -155,7 +155,7 @@ fn own(context: &Context, families: &mut Families) {
     for (name, help, cell) in cells {
         families.counter(name, help, &[], context.meters.sum(cell) as f64);
     }
-    edge::collect(&context.meters, families);
+    edge::collect(&context.meters, context.settings.pancake.limits.memory_budget, families);
     let in_flight = context.meters.sum(|worker| &worker.in_flight);
     families.gauge("pancake_requests_in_flight", "Exchanges in progress.", &[], in_flight as f64);
     let failures = view.failures as f64;

@@ -180,7 +180,8 @@ fn dial<E: Engine>(port: &Port<E>, route: &UdpRoute, fresh: &mut Fresh) -> Resul
         };
         let options = UdpOptions { reuse_port: false, ..UdpOptions::default() };
         // No descriptor or no port is free: another server would not help.
-        let socket = worker.engine.bind_udp(SocketAddr::new(any, 0), &options).map_err(|_| UdpDrop::Session)?;
+        let socket =
+            worker.engine.bind_udp(SocketAddr::new(any, 0), &options).map_err(|_| UdpDrop::Session)?;
         if socket.connect(address).is_ok() {
             let (over, waiting) = (Cell::new(false), RefCell::default());
             return Ok(Rc::new(Leg { socket, server: address, over, waiting }));
@@ -216,13 +217,7 @@ async fn answers<E: Engine>(port: Rc<Port<E>>, session: Rc<Session<E>>, leg: Rc<
 }
 
 impl<E: Engine> Session<E> {
-    fn pass_on(
-        &self,
-        port: &Port<E>,
-        leg: &Leg<E>,
-        received: &mut Vec<Datagram>,
-        batch: &mut Vec<Outgoing>,
-    ) {
+    fn pass_on(&self, port: &Port<E>, leg: &Leg<E>, received: &mut Vec<Datagram>, batch: &mut Vec<Outgoing>) {
         let meter = &port.worker.meter.udp;
         let (client, local) = self.pair;
         for Datagram { bytes, peer, .. } in received.drain(..) {

@@ -187,6 +187,7 @@ async fn work<E: Engine>(engine: E, job: Job) {
             secure: worker::Secure::bare(),
             tokens: Arc::default(),
             admission: Arc::default(),
+            memory: None,
             workers: 1,
             hostname: "edge-1".into(),
         },

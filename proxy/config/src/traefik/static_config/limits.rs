@@ -18,6 +18,8 @@ pub struct Limits {
     /// `tlsHandshakeTimeout`: from the accepted connection to the end of the handshake. Default 10 s, none means no
     /// limit.
     pub tls_handshake_timeout: Option<Duration>,
+    /// `writeStallTimeout`: how long a client may take for what is sent to it at a time. Default 60 s, none means no limit.
+    pub write_stall_timeout: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -26,6 +28,7 @@ impl Default for Limits {
             connections: ConnectionLimits::default(),
             memory_budget: None,
             tls_handshake_timeout: Some(Duration::from_secs(10)),
+            write_stall_timeout: Some(Duration::from_secs(60)),
         }
     }
 }
@@ -51,6 +54,7 @@ pub(super) fn limits(section: &Fields<'_, '_>) -> Limits {
         tls_handshake_timeout: section
             .duration("tlsHandshakeTimeout")
             .map_or(default.tls_handshake_timeout, limit),
+        write_stall_timeout: section.duration("writeStallTimeout").map_or(default.write_stall_timeout, limit),
     }
 }
 
