@@ -15,6 +15,8 @@ pub mod acme_tokens;
 pub mod admission;
 /// What a fresh connection speaks.
 mod front;
+/// Connecting to a server that has several addresses.
+mod happy;
 /// HTTP/1.1 sessions.
 pub mod http1;
 /// HTTP/2 sessions.

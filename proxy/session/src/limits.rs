@@ -142,3 +142,6 @@ pub const PAUSE_TIME: Duration = Duration::from_secs(1);
 
 /// Between two looks whether it may go on.
 pub const PAUSE_PERIOD: Duration = Duration::from_millis(50);
+
+/// An address of a server that has not answered for so long gets company by the next one (RFC 8305 section 5).
+pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);

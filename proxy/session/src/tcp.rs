@@ -18,6 +18,7 @@ use pancake_engine::{Engine, OutBuf, Stream, Time, Want};
 use pancake_table::compiled::{KeepAlive, Slot, TcpRoute, TcpServer, TcpService, TcpServiceKind};
 use pancake_wire::proxy_protocol;
 
+use crate::happy;
 use crate::http1::Input;
 use crate::limits::{MAX_CONNECT_ATTEMPTS, SPLICE_THRESHOLD_BYTES};
 use crate::pressure::{Stage, pause};
@@ -120,7 +121,8 @@ async fn connect<E: Engine>(
         Some(path) => engine.connect_unix(Path::new(&**path), until).await?,
         None => {
             let address = server.live.address.load().as_deref().copied();
-            engine.connect(address.ok_or(io::ErrorKind::NotFound)?, until).await?
+            let first = address.ok_or(io::ErrorKind::NotFound)?;
+            happy::connect(engine, &server.live, first, until).await?
         }
     };
     match server.transport.keep_alive {

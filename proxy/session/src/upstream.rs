@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use pancake_table::snapshot::tls::ServersTls;
 use pancake_tls::{ClientTls, SystemRoots};
 use rustls::time_provider::TimeProvider;
 
+use crate::happy;
 use crate::limits::{MAX_SWEPT_SERVERS, SWEEP_PERIOD};
 use crate::meter::{HttpMeter, Opened, ServerMeter};
 use crate::stream::Conn;
@@ -60,6 +61,8 @@ pub(crate) struct LocalServer<E: Engine> {
     slot: Slot,
     idle: RefCell<VecDeque<Idle<Conn<E>>>>,
     max_idle: usize,
+    /// Where it is may change while connections to it are kept.
+    is_named: bool,
     /// How TLS is spoken to it, if it is; none inside: its settings are faulty.
     tls: Option<Option<ClientTls>>,
     pub(crate) meter: Arc<ServerMeter>,
@@ -201,8 +204,9 @@ impl<E: Engine> Upstreams<E> {
         });
         let max_idle = (server.transport.max_idle_conns_per_host as usize).div_ceil(self.workers);
         let tls = (server.scheme == Scheme::Https).then(|| self.ground.build(&server.transport.tls).ok());
-        let local =
-            Rc::new(LocalServer { slot: server.slot, idle: RefCell::default(), max_idle, tls, meter });
+        let is_named = server.unix.is_none() && server.host.parse::<IpAddr>().is_err();
+        let idle = RefCell::default();
+        let local = Rc::new(LocalServer { slot: server.slot, idle, max_idle, is_named, tls, meter });
         *entry = Some(local.clone());
         local
     }
@@ -265,7 +269,9 @@ impl<E: Engine> Chosen<E> {
     pub(crate) fn reuse(&self, now: Time) -> Option<Connection<Conn<E>>> {
         let mut idle = self.local.idle.borrow_mut();
         while let Some(candidate) = idle.pop_back() {
-            if candidate.until > now && candidate.stream.is_quiet() {
+            // A server that is named may have moved.
+            let there = !self.local.is_named || self.server.live.is_at(candidate.stream.peer_addr());
+            if candidate.until > now && there && candidate.stream.is_quiet() {
                 return Some(Connection { stream: candidate.stream, reused: true });
             }
         }
@@ -289,7 +295,7 @@ impl<E: Engine> Chosen<E> {
             None => {
                 let to: SocketAddr =
                     **self.server.live.address.load().as_ref().ok_or(ConnectError::Unresolved)?;
-                engine.connect(to, until).await
+                happy::connect(engine, &self.server.live, to, until).await
             }
         };
         let stream = stream.map_err(ConnectError::Io)?;
