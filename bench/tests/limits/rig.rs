@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pancake_bench::backend::Backend;
@@ -82,6 +83,18 @@ impl Rig {
         assert_eq!(answer.head.status(), 200);
     }
 
+    /// Requests on a kept connection for so long, with pauses. Returns how many.
+    pub fn ask_for(&self, stream: &mut TcpStream, path: &str, time: Duration) -> usize {
+        let end = Instant::now() + time;
+        let mut asked = 0;
+        while Instant::now() < end {
+            self.ask(stream, path);
+            asked += 1;
+            thread::sleep(Duration::from_millis(20));
+        }
+        asked
+    }
+
     /// The value of a metric; its labels are part of the name.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.proxy.admin("/metrics");
@@ -98,6 +111,36 @@ impl Rig {
             panic!("{error:#}\n{}\n{}", self.proxy.admin("/metrics"), self.proxy.process.output())
         });
     }
+}
+
+/// Sends a piece every 100 ms, for 4 s at most.
+pub fn drip(stream: &TcpStream, piece: &'static [u8]) {
+    let mut stream = stream.try_clone().unwrap();
+    thread::spawn(move || {
+        for _ in 0..40 {
+            thread::sleep(Duration::from_millis(100));
+            if stream.write_all(piece).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Reads so many bytes every 30 ms, until the end or for 1000 times. Says how many that were.
+pub fn sip(stream: &TcpStream, bytes: usize) -> thread::JoinHandle<usize> {
+    let mut stream = stream.try_clone().unwrap();
+    thread::spawn(move || {
+        let mut into = vec![0; bytes];
+        let mut sum = 0;
+        for _ in 0..1000 {
+            match stream.read(&mut into) {
+                Ok(n) if n > 0 => sum += n,
+                _ => break,
+            }
+            thread::sleep(Duration::from_millis(30));
+        }
+        sum
+    })
 }
 
 /// What comes until the end, be it a reset.

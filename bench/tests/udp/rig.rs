@@ -56,7 +56,10 @@ impl Rig {
         let mut all = vec![dgram.as_str(), &tcp];
         all.extend(arguments);
         let proxy = Proxy::start_with(dir.path(), &file, &all).unwrap();
-        Rig { proxy, udp, raw, dir }
+        let rig = Rig { proxy, udp, raw, dir };
+        // It answers when all workers listen; until then the kernel may move a client to another one.
+        rig.until("metrics", || rig.proxy.admin("/metrics").contains("pancake_workers").then_some(()));
+        rig
     }
 
     /// Other servers from now on.
@@ -101,6 +104,7 @@ impl Rig {
                 return found;
             }
             assert!(Instant::now() < end, "no {what}\n{}", self.proxy.process.output());
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

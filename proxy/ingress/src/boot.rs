@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 use crate::access_log::{self, NoLog};
 use crate::admin::EngineChoice;
 use crate::service;
-use crate::workers::{self, EngineKind, Life, Plan, Running};
+use crate::workers::{self, EngineKind, Life, Memory, Plan, Running};
 
 /// Reads the static configuration.
 ///
@@ -225,7 +225,7 @@ impl Workers<'_> {
                 opened: self.opened.clone(),
                 sink: Box::new(move || sink.map_or(Box::new(NoLog) as Box<dyn Sink>, |sink| sink as _)),
                 hostname: hostname.clone(),
-                memory: settings.pancake.limits.memory_budget.map(|bytes| bytes / count as u64),
+                memory: settings.pancake.limits.memory_budget.map(|budget| Memory { budget, slots: 0 }),
                 life: self.lives.clone(),
             })?;
             for (entry, address) in entries.iter_mut().zip(&worker.addresses) {

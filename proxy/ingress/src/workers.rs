@@ -73,10 +73,19 @@ pub struct Plan {
     pub sink: Box<dyn FnOnce() -> Box<dyn Sink> + Send>,
     /// Value of `X-Forwarded-Server`.
     pub hostname: String,
-    /// Its share of the memory budget in bytes, if there is one.
-    pub memory: Option<u64>,
+    /// The memory budget of the process, if there is one.
+    pub memory: Option<Memory>,
     /// What it is to do.
     pub life: watch::Receiver<Life>,
+}
+
+/// The memory budget of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Bytes in all.
+    pub budget: u64,
+    /// Bytes of it that are the receive slots of all workers; set when they are made.
+    pub slots: u64,
 }
 
 /// What all workers read, and the service thread writes.
@@ -131,7 +140,7 @@ pub fn start(plan: Plan) -> Result<Running> {
     }
 }
 
-/// Takes receive slots for a quarter of the share each at most, and returns what is left for the rest. Slots are never
+/// Takes receive slots of either size for an eighth of the share at most, and returns the bytes of both. Slots are never
 /// given back to the system: all of them count, whether they are in use or not.
 fn within(share: u64, options: &mut pancake_engine::Options) -> u64 {
     let mut taken = 0;
@@ -140,11 +149,11 @@ fn within(share: u64, options: &mut pancake_engine::Options) -> u64 {
         (&mut options.bulk_slots, options.bulk_slot_bytes),
     ];
     for (slots, bytes) in parts {
-        let fit = usize::try_from(share / 4).unwrap_or(usize::MAX) / bytes;
+        let fit = usize::try_from(share / 8).unwrap_or(usize::MAX) / bytes;
         *slots = fit.clamp(MIN_RECEIVE_SLOTS, *slots);
         taken += (*slots * bytes) as u64;
     }
-    share.saturating_sub(taken)
+    taken
 }
 
 type Ready = mpsc::Sender<Result<Vec<SocketAddr>>>;
@@ -154,7 +163,10 @@ fn run(mut plan: Plan, ready: Ready) -> Result<()> {
         pin(cpu);
     }
     let mut options = pancake_engine::Options::default();
-    plan.memory = plan.memory.map(|share| within(share, &mut options));
+    if let Some(memory) = &mut plan.memory {
+        let workers = plan.count as u64;
+        memory.slots = workers * within(memory.budget / workers, &mut options);
+    }
     let result = match plan.engine {
         EngineKind::Ring => ring::run(&options, |engine| work(engine, plan, ready)),
         EngineKind::Epoll => epoll::run(&options, |engine| work(engine, plan, ready)),
@@ -169,11 +181,9 @@ async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
         secure: shared.secure,
         tokens: shared.tokens,
         admission: shared.admission,
-        memory: memory.map(|bytes| {
-            // What the engine took to begin with is not what sessions hold.
-            let before = heap::taken();
-            let used = Box::new(move || u64::try_from(heap::taken() - before).unwrap_or(0));
-            Budget { bytes, used }
+        memory: memory.map(|memory| {
+            let used = Box::new(move || heap::in_use().saturating_sub(memory.slots));
+            Budget { bytes: memory.budget.saturating_sub(memory.slots), used }
         }),
         meter,
         opened: Box::new(move |meter| {

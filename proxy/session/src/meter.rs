@@ -225,7 +225,7 @@ pub struct WorkerMeter {
     pub shed_requests: Cell,
     /// Bodies and tunnels that were made to wait because memory is short.
     pub paused_reads: Cell,
-    /// Bytes of the memory budget in use, if there is one.
+    /// Bytes of the memory budget in use, by the whole process, if there is one.
     pub memory_used: Cell,
     /// The [`Stage`](crate::pressure::Stage) of that, as a number.
     pub memory_stage: Cell,

@@ -1,4 +1,4 @@
-//! What a worker does when its share of the memory budget runs short, in stages: bodies and tunnels wait before they
+//! What a worker does when the memory budget runs short, in stages: bodies and tunnels wait before they
 //! receive more, then requests are answered 503, then connections are refused.
 //!
 //! In: how much is used, asked of whoever made the worker, every [`PRESSURE_PERIOD`]. Out: a stage, which sessions read
@@ -16,11 +16,11 @@ use crate::limits::{
 };
 use crate::worker::Worker;
 
-/// A worker's share of the memory budget.
+/// The memory budget of the process, without receive slots, which are allocated once.
 pub struct Budget {
     /// Bytes.
     pub bytes: u64,
-    /// Bytes in use now; called on the worker's thread.
+    /// Bytes in use now, by all workers and whatever else.
     pub used: Box<dyn Fn() -> u64>,
 }
 

@@ -3,8 +3,10 @@
 //! A session is a client address (and the local address that it sent to) with a server that was chosen when its first
 //! datagram came; it ends when nothing has moved for `udp.timeout`. Each has a socket of its own, connected to its
 //! server: that is how answers are told apart, what the server sees as one peer, and how the kernel tells of a server
-//! that is not there. The kernel's `SO_REUSEPORT` keeps a client on one worker. Nothing is queued here: what a socket
-//! does not take at once is dropped and counted, as a router does. What this module does not do: read datagrams.
+//! that is not there. The kernel's `SO_REUSEPORT` keeps a client on one worker; only while workers start, or another
+//! process shares the port, may a client move to another worker, where its session begins anew. Nothing is queued here:
+//! what a socket does not take at once is dropped and counted, as a router does. What this module does not do: read
+//! datagrams.
 
 /// One client and its server.
 mod session;

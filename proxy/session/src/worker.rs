@@ -33,7 +33,7 @@ pub struct Parts {
     pub tokens: Arc<AcmeTokens>,
     /// Who may come in.
     pub admission: Arc<Admission>,
-    /// This worker's share of the memory budget, if there is one.
+    /// The memory budget, if there is one.
     pub memory: Option<Budget>,
     /// This worker's counters.
     pub meter: Arc<WorkerMeter>,

@@ -13,7 +13,7 @@ const MIN_MEMORY_BUDGET: u64 = 16 * 1024 * 1024;
 pub struct Limits {
     /// How many connections of clients.
     pub connections: ConnectionLimits,
-    /// `memoryBudget`: bytes for connections and what is under way; over it load is shed. None means no limit.
+    /// `memoryBudget`: bytes of the heap of the process; near it load is shed. None means no limit.
     pub memory_budget: Option<u64>,
     /// `tlsHandshakeTimeout`: from the accepted connection to the end of the handshake. Default 10 s, none means no
     /// limit.

@@ -11,9 +11,9 @@ pub(super) fn collect(meters: &Meters, budget: Option<u64>, families: &mut Famil
     if let Some(budget) = budget {
         let help = "Bytes of pancake.limits.memoryBudget.";
         families.gauge("pancake_memory_budget_bytes", help, &[], budget as f64);
-        let help = "Bytes of the heap that connections and what is under way use; receive slots come on top.";
-        families.gauge("pancake_memory_used_bytes", help, &[], meters.sum(|w| &w.memory_used) as f64);
-        let help = "What the worker that is shortest of memory does: 0 nothing, 1 bodies wait, 2 requests are answered \
+        let help = "Bytes of the heap in use, without receive slots.";
+        families.gauge("pancake_memory_used_bytes", help, &[], meters.max(|w| &w.memory_used) as f64);
+        let help = "What is done about it: 0 nothing, 1 bodies wait, 2 requests are answered \
                     503, 3 connections are refused.";
         families.gauge("pancake_memory_stage", help, &[], meters.max(|w| &w.memory_stage) as f64);
     }
