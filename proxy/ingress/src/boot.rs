@@ -100,6 +100,7 @@ pub fn serve(settings: Settings) -> Result<bool> {
     if !missing.is_empty() {
         bail!("{}", missing.join("\n"));
     }
+    raise_descriptor_limit();
     let (engine, choice) = choose_engine(settings.pancake.engine)?;
     let first = service::load_first(&settings)?;
     let admin = service::listen_admin(&settings)?;
@@ -165,6 +166,15 @@ fn system_roots() -> SystemRoots {
         tracing::warn!(%error, "some authorities of the system cannot be read");
     }
     SystemRoots::new(found.certs).0
+}
+
+/// Takes as many descriptors as this process may have, as Go programs do: the usual 1024 are few for a proxy.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit on descriptors could not be raised");
+    }
 }
 
 /// Picks the engine; says once why, if it is not io_uring.
