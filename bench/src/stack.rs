@@ -81,10 +81,19 @@ impl Proxy {
     /// # Errors
     /// As [`Proxy::start`].
     pub fn start_with(dir: &Path, dynamic: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::start_after(":", dir, dynamic, arguments)
+    }
+
+    /// The same after a shell has run `prelude` in the process that the proxy becomes: its limits, its control group.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
+    pub fn start_after(prelude: &str, dir: &Path, dynamic: &Path, arguments: &[&str]) -> Result<Self> {
         let (web, admin) = (process::free_addr()?, process::free_addr()?);
         let file = dir.join("pancake.yml");
         fs::write(&file, traefik_static(web, dynamic, Some(admin)))?;
-        let mut command = Command::new(program("pancake-proxy")?);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{prelude}; exec \"$0\" \"$@\"")).arg(program("pancake-proxy")?);
         command.arg(format!("--configFile={}", file.display())).arg("--pancake.workers=1").args(arguments);
         command.current_dir(dir);
         let mut process = Process::start(command, &dir.join("pancake.log"))?;

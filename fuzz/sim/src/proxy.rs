@@ -104,6 +104,8 @@ impl Proxy {
             },
             secure: Secure::bare(),
             tokens: Arc::default(),
+            admission: Arc::default(),
+            memory: None,
             workers: 1,
             hostname: "proxy.sim".into(),
         };

@@ -75,7 +75,8 @@ Traefik's static configuration, each key a flag (any case; a flag goes over the 
 Settings that Traefik does not have:
   --pancake.workers=N     threads that serve; one per core by default
   --pancake.engine=auto   ring (io_uring), epoll, or auto: io_uring where the kernel allows it
-  --pancake.limits.maxConnections=N                       (maxConnectionsPerAddress, memoryBudget)
+  --pancake.limits.maxConnections=N                       (maxConnectionsPerAddress, memoryBudget,
+                          tlsHandshakeTimeout, writeStallTimeout)
   --pancake.stateDir=DIR  keeps the last good snapshot for a start without the control plane
 
 Environment variables: TRAEFIK_ENTRYPOINTS_WEB_ADDRESS=:80 is --entryPoints.web.address=:80; flags go over them.

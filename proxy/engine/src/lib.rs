@@ -19,6 +19,8 @@ pub mod datagrams;
 pub mod epoll;
 /// The single-threaded executor under every engine.
 pub mod exec;
+/// How much of the heap each thread has taken.
+pub mod heap;
 /// The limits of one worker's engine.
 pub mod options;
 /// io_uring.

@@ -118,6 +118,7 @@ macro_rules! suite {
             datagrams: carries_datagrams_of_every_size, tells_many_peers_apart, sends_batches_of_any_sizes,
                 hears_only_the_peer_it_is_connected_to, answers_from_the_address_that_was_asked,
                 a_dropped_receive_takes_nothing, refuses_a_datagram_that_is_too_long,
+                tells_a_connected_socket_that_nobody_listens,
                 shares_a_udp_address_only_when_asked;
             tasks: sleeps_end_in_order_and_not_early, sleeps_at_the_edges, sleeps_of_all_lengths,
                 spawned_tasks_run, wake_all_polls_every_task, another_thread_wakes_a_task;

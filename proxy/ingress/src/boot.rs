@@ -13,9 +13,12 @@ use anyhow::{Context, Result, bail};
 use pancake_config::args::{Run, standard_files};
 use pancake_config::network::IpNetwork;
 use pancake_config::problem::{Problem, Span};
-use pancake_config::traefik::static_config::{self, Engine, INTERNAL_ENTRY_POINT, Settings};
+use pancake_config::traefik::static_config::{
+    self, ConnectionLimits, Engine, INTERNAL_ENTRY_POINT, Settings,
+};
 use pancake_config::tree::{File, Format};
 use pancake_engine::choose;
+use pancake_session::admission::{Admission, Most};
 use pancake_session::meter::WorkerMeter;
 use pancake_session::record::Sink;
 use pancake_session::settings::{Encoded, EntryPoint, Forwarded, Underscores};
@@ -28,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 use crate::access_log::{self, NoLog};
 use crate::admin::EngineChoice;
 use crate::service;
-use crate::workers::{self, EngineKind, Life, Plan, Running};
+use crate::workers::{self, EngineKind, Life, Memory, Plan, Running};
 
 /// Reads the static configuration.
 ///
@@ -79,25 +82,10 @@ pub fn check(settings: Settings) -> Result<bool> {
 fn not_built(settings: &Settings) -> Vec<String> {
     let mut problems = service::certificates::problems(settings);
     for entry in &settings.entry_points {
-        let missing = [
-            (entry.protocol == static_config::Protocol::Udp, "an address for UDP"),
-            (entry.http3.is_some(), "http3"),
-            (entry.limits.max_per_address.is_some(), "pancake.maxConnectionsPerAddress"),
-            (entry.limits.max.is_some(), "pancake.maxConnections"),
-        ];
-        let missing = missing.iter().filter(|(set, _)| *set);
-        problems.extend(
-            missing.map(|(_, what)| format!("entryPoints.{}: not supported yet: {what}", entry.name)),
-        );
+        if entry.http3.is_some() {
+            problems.push(format!("entryPoints.{}: not supported yet: http3", entry.name));
+        }
     }
-    let limits = &settings.pancake.limits;
-    let missing = [
-        (limits.connections.max.is_some(), "maxConnections"),
-        (limits.connections.max_per_address.is_some(), "maxConnectionsPerAddress"),
-        (limits.memory_budget.is_some(), "memoryBudget"),
-    ];
-    let missing = missing.iter().filter(|(set, _)| *set);
-    problems.extend(missing.map(|(_, what)| format!("pancake.limits: not supported yet: {what}")));
     problems
 }
 
@@ -112,6 +100,7 @@ pub fn serve(settings: Settings) -> Result<bool> {
     if !missing.is_empty() {
         bail!("{}", missing.join("\n"));
     }
+    raise_descriptor_limit();
     let (engine, choice) = choose_engine(settings.pancake.engine)?;
     let first = service::load_first(&settings)?;
     let admin = service::listen_admin(&settings)?;
@@ -135,6 +124,7 @@ pub fn serve(settings: Settings) -> Result<bool> {
             clock: first.secure().clock(),
         },
         tokens: first.tokens(),
+        admission: Arc::new(admission(&settings)),
     };
     let plan = Workers { engine, shared, opened, lives: lives.clone(), meters: &meters, sinks };
     let (running, listening) = plan.start(&settings)?;
@@ -162,6 +152,13 @@ pub fn serve(settings: Settings) -> Result<bool> {
     }
 }
 
+/// The limits on connections.
+fn admission(settings: &Settings) -> Admission {
+    let most = |limits: &ConnectionLimits| Most { all: limits.max, per_address: limits.max_per_address };
+    let entry_points = settings.entry_points.iter().map(|entry| most(&entry.limits)).collect();
+    Admission::new(most(&settings.pancake.limits.connections), entry_points)
+}
+
 /// The authorities that the system trusts. None found is told when a server's certificate cannot be verified.
 fn system_roots() -> SystemRoots {
     let found = rustls_native_certs::load_native_certs();
@@ -169,6 +166,15 @@ fn system_roots() -> SystemRoots {
         tracing::warn!(%error, "some authorities of the system cannot be read");
     }
     SystemRoots::new(found.certs).0
+}
+
+/// Takes as many descriptors as this process may have, as Go programs do: the usual 1024 are few for a proxy.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit on descriptors could not be raised");
+    }
 }
 
 /// Picks the engine; says once why, if it is not io_uring.
@@ -229,6 +235,7 @@ impl Workers<'_> {
                 opened: self.opened.clone(),
                 sink: Box::new(move || sink.map_or(Box::new(NoLog) as Box<dyn Sink>, |sink| sink as _)),
                 hostname: hostname.clone(),
+                memory: settings.pancake.limits.memory_budget.map(|budget| Memory { budget, slots: 0 }),
                 life: self.lives.clone(),
             })?;
             for (entry, address) in entries.iter_mut().zip(&worker.addresses) {
@@ -251,7 +258,7 @@ fn served_entry_points(settings: &Settings) -> Result<Vec<EntryPoint>> {
                 entry.listen.addresses().into_iter().find(can_bind).with_context(|| {
                     format!("entry point {}: its address cannot be listened on", entry.name)
                 })?;
-            Ok(entry_point(id, address, entry, settings.pancake.limits.tls_handshake_timeout))
+            Ok(entry_point(id, address, entry, &settings.pancake.limits))
         })
         .collect()
 }
@@ -265,7 +272,7 @@ fn entry_point(
     id: EntryPointId,
     address: SocketAddr,
     from: &static_config::EntryPoint,
-    tls_handshake_timeout: Option<Duration>,
+    limits: &static_config::Limits,
 ) -> EntryPoint {
     let encoded = &from.encoded_characters;
     let trusting = |insecure: bool, trusted: &[IpNetwork]| Forwarded {
@@ -278,9 +285,11 @@ fn entry_point(
             .proxy_protocol
             .as_ref()
             .map(|proxy_protocol| trusting(proxy_protocol.insecure, &proxy_protocol.trusted_ips)),
-        tls_handshake_timeout,
+        tls_handshake_timeout: limits.tls_handshake_timeout,
+        write_stall_timeout: limits.write_stall_timeout,
         acme_bypass: from.allow_acme_bypass,
         h2_max_streams: from.http2.max_concurrent_streams,
+        udp: (from.protocol == static_config::Protocol::Udp).then_some(from.udp_timeout),
         read_timeout: from.read_timeout,
         write_timeout: from.write_timeout,
         idle_timeout: from.idle_timeout,

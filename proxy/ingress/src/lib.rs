@@ -13,6 +13,8 @@ pub mod admin;
 pub mod boot;
 /// The walk of a change: configuration -> check -> compile -> the table that workers read.
 pub mod change;
+/// What the limits of the edge did, in the log.
+mod edge_log;
 /// Active health checks.
 pub mod health;
 /// The runtime of the service thread.

@@ -24,6 +24,11 @@ pub const MAX_RETIRED_TABLES: usize = 1_024;
 /// The table thread frees tables that no worker uses any more at least this often.
 pub const RETIRE_PERIOD: Duration = Duration::from_secs(1);
 
+/// Receive slots of either size that a worker has, however small the memory budget is.
+pub const MIN_RECEIVE_SLOTS: usize = 16;
+/// What the limits of the edge did is looked at this often, for the log.
+pub const EDGE_LOG_PERIOD: Duration = Duration::from_secs(5);
+
 /// Counters of objects that are gone are put away this often.
 pub const METER_PERIOD: Duration = Duration::from_secs(10);
 

@@ -6,6 +6,10 @@ use pancake_config::args::{self, Invocation};
 use pancake_config::problem::Problem;
 use pancake_proxy::boot;
 
+/// Counted, for `pancake.limits.memoryBudget`.
+#[global_allocator]
+static HEAP: pancake_engine::heap::Counted = pancake_engine::heap::Counted;
+
 /// Exit code of a command line or configuration that cannot be used.
 const UNUSABLE: u8 = 1;
 

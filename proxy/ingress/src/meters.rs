@@ -162,6 +162,11 @@ impl Meters {
         self.workers.iter().map(|worker| cell(worker).get()).fold(0, u64::wrapping_add)
     }
 
+    /// The largest value of a cell among the workers.
+    pub fn max(&self, cell: impl Fn(&WorkerMeter) -> &Cell) -> u64 {
+        self.workers.iter().map(|worker| cell(worker).get()).max().unwrap_or(0)
+    }
+
     /// Client connections open on the entry point with this number.
     pub fn open_connections(&self, entry_point: usize) -> u64 {
         self.workers.iter().filter_map(|worker| worker.open.get(entry_point)).map(Cell::get).sum()

@@ -2,7 +2,8 @@
 //!
 //! Before a table serves, names that it brings are looked up ([`before_serving`], on the table thread, for a bounded
 //! time); while it serves, all names are looked up again every [`RESOLVE_PERIOD`]. A name that stops resolving keeps its
-//! address. Of several addresses the one in use is kept while it is among them, else the first is taken.
+//! address. Of several addresses the one in use is kept while it is among them, else the first is taken; connections are
+//! made to whichever answers (`pancake_session::happy`).
 
 use std::collections::HashMap;
 use std::io;
@@ -42,10 +43,27 @@ fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 }
 
 fn take_over(lives: &[Arc<ServerLive>], found: &[SocketAddr]) {
+    let ordered = alternate(found);
     for live in lives {
-        let current = live.address.load().as_deref().copied();
-        if current.is_none_or(|current| !found.contains(&current)) {
-            live.address.store(found.first().map(|first| Arc::new(*first)));
+        live.resolved(ordered.clone());
+    }
+}
+
+/// The order in which addresses are tried: the system's (RFC 6724), with the families taking turns (RFC 8305 section 4).
+fn alternate(found: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut ordered = Vec::with_capacity(found.len());
+    let first_is_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
+    let (one, other): (Vec<_>, Vec<_>) = found.iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    loop {
+        let pair = (one.next(), other.next());
+        if pair == (None, None) {
+            return ordered;
+        }
+        for address in [pair.0, pair.1].into_iter().flatten() {
+            if !ordered.contains(&address) {
+                ordered.push(address);
+            }
         }
     }
 }
@@ -154,6 +172,15 @@ mod tests {
         assert_eq!((address(&old), address(&new)), ("10.0.0.2:80".into(), "10.0.0.1:80".into()));
         take_over(std::slice::from_ref(&old), &found[..1]);
         assert_eq!(address(&old), "10.0.0.1:80");
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let found =
+            ["[2001:db8::1]:1", "[2001:db8::2]:1", "10.0.0.1:1", "[2001:db8::1]:1", "[2001:db8::3]:1"];
+        let ordered = alternate(&found.map(|address| address.parse().unwrap()));
+        let ordered: Vec<_> = ordered.iter().map(ToString::to_string).collect();
+        assert_eq!(ordered, ["[2001:db8::1]:1", "10.0.0.1:1", "[2001:db8::2]:1", "[2001:db8::3]:1"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio::task::spawn_local;
 use crate::access_log;
 use crate::admin::{self, EngineChoice};
 use crate::change::{Handle, Owner, Problem, Provider, Secure, Update, View, now_unix};
+use crate::edge_log;
 use crate::health;
 use crate::host::{self, Host};
 use crate::limits::TICKET_LOOK_PERIOD;
@@ -172,6 +173,7 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
     spawn_local(health::run(table.clone(), changed.clone()));
     spawn_local(resolve::run(table.clone(), changed.clone()));
     spawn_local(meters.clone().tidy(table.clone()));
+    spawn_local(edge_log::run(meters.clone()));
     spawn_local(rotate(tickets));
     let acme = certificates::start(certificates::Parts {
         settings: settings.clone(),

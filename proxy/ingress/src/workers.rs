@@ -8,14 +8,18 @@ use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow};
 use arc_swap::ArcSwap;
-use pancake_engine::{Engine, ListenOptions, Listener, epoll, ring};
+use pancake_engine::{Datagrams, Engine, ListenOptions, Listener, epoll, heap, ring};
 use pancake_session::acme_tokens::AcmeTokens;
+use pancake_session::admission::Admission;
 use pancake_session::meter::{Opened, WorkerMeter};
+use pancake_session::pressure::Budget;
 use pancake_session::record::Sink;
 use pancake_session::settings::EntryPoint;
-use pancake_session::{Worker, accept, worker};
+use pancake_session::{Worker, accept, udp, worker};
 use pancake_table::compiled::Table;
 use tokio::sync::watch;
+
+use crate::limits::MIN_RECEIVE_SLOTS;
 
 /// Which engine the workers run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +73,19 @@ pub struct Plan {
     pub sink: Box<dyn FnOnce() -> Box<dyn Sink> + Send>,
     /// Value of `X-Forwarded-Server`.
     pub hostname: String,
+    /// The memory budget of the process, if there is one.
+    pub memory: Option<Memory>,
     /// What it is to do.
     pub life: watch::Receiver<Life>,
+}
+
+/// The memory budget of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Bytes in all.
+    pub budget: u64,
+    /// Bytes of it that are the receive slots of all workers; set when they are made.
+    pub slots: u64,
 }
 
 /// What all workers read, and the service thread writes.
@@ -82,6 +97,8 @@ pub struct Shared {
     pub secure: worker::Secure,
     /// Answers to http-01 challenges.
     pub tokens: Arc<AcmeTokens>,
+    /// Who may come in.
+    pub admission: Arc<Admission>,
 }
 
 /// A running worker.
@@ -123,13 +140,33 @@ pub fn start(plan: Plan) -> Result<Running> {
     }
 }
 
+/// Takes receive slots of either size for an eighth of the share at most, and returns the bytes of both. Slots are never
+/// given back to the system: all of them count, whether they are in use or not.
+fn within(share: u64, options: &mut pancake_engine::Options) -> u64 {
+    let mut taken = 0;
+    let parts = [
+        (&mut options.small_slots, options.small_slot_bytes),
+        (&mut options.bulk_slots, options.bulk_slot_bytes),
+    ];
+    for (slots, bytes) in parts {
+        let fit = usize::try_from(share / 8).unwrap_or(usize::MAX) / bytes;
+        *slots = fit.clamp(MIN_RECEIVE_SLOTS, *slots);
+        taken += (*slots * bytes) as u64;
+    }
+    taken
+}
+
 type Ready = mpsc::Sender<Result<Vec<SocketAddr>>>;
 
-fn run(plan: Plan, ready: Ready) -> Result<()> {
+fn run(mut plan: Plan, ready: Ready) -> Result<()> {
     if let Some(cpu) = plan.cpu {
         pin(cpu);
     }
-    let options = pancake_engine::Options::default();
+    let mut options = pancake_engine::Options::default();
+    if let Some(memory) = &mut plan.memory {
+        let workers = plan.count as u64;
+        memory.slots = workers * within(memory.budget / workers, &mut options);
+    }
     let result = match plan.engine {
         EngineKind::Ring => ring::run(&options, |engine| work(engine, plan, ready)),
         EngineKind::Epoll => epoll::run(&options, |engine| work(engine, plan, ready)),
@@ -138,11 +175,16 @@ fn run(plan: Plan, ready: Ready) -> Result<()> {
 }
 
 async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
-    let Plan { entry_points, shared, meter, opened, sink, hostname, mut life, count, .. } = plan;
+    let Plan { entry_points, shared, memory, meter, opened, sink, hostname, mut life, count, .. } = plan;
     let parts = worker::Parts {
         table: shared.table,
         secure: shared.secure,
         tokens: shared.tokens,
+        admission: shared.admission,
+        memory: memory.map(|memory| {
+            let used = Box::new(move || heap::in_use().saturating_sub(memory.slots));
+            Budget { bytes: memory.budget.saturating_sub(memory.slots), used }
+        }),
         meter,
         opened: Box::new(move |meter| {
             // The service thread ends after the workers; if it is gone nobody reads counters.
@@ -155,11 +197,19 @@ async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
     let worker = Worker::new(engine.clone(), parts);
     let mut addresses = Vec::new();
     for entry in entry_points {
-        match listen(&engine, &entry) {
-            Ok((listener, address)) => {
-                addresses.push(address);
-                engine.spawn(accept::serve(worker.clone(), listener, Rc::new(entry)));
-            }
+        let entry = Rc::new(entry);
+        let listening = match entry.udp {
+            None => listen(&engine, &entry).map(|(listener, address)| {
+                engine.spawn(accept::serve(worker.clone(), listener, entry.clone()));
+                address
+            }),
+            Some(_) => bind(&engine, &entry).map(|(socket, address)| {
+                engine.spawn(udp::serve(worker.clone(), socket, entry.clone()));
+                address
+            }),
+        };
+        match listening {
+            Ok(address) => addresses.push(address),
             Err(error) => {
                 let what = format!("entry point {}: listening on {}", entry.name, entry.address);
                 let _ = ready.send(Err(anyhow!(error).context(what)));
@@ -199,6 +249,12 @@ fn listen<E: Engine>(engine: &E, entry: &EntryPoint) -> io::Result<(E::Listener,
     let listener = engine.listen(entry.address, &ListenOptions::default())?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+fn bind<E: Engine>(engine: &E, entry: &EntryPoint) -> io::Result<(E::Datagrams, SocketAddr)> {
+    let socket = engine.bind_udp(entry.address, &udp::options(entry.address))?;
+    let address = socket.local_addr()?;
+    Ok((socket, address))
 }
 
 /// The CPUs that this process may run on.

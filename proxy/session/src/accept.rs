@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use pancake_engine::{Engine, Listener};
+use pancake_engine::{Engine, Listener, Stream};
 
 use crate::front;
 use crate::limits::{ACCEPT_BACKOFF, MAX_ACCEPT_RUN};
@@ -37,8 +37,11 @@ pub async fn serve<E: Engine>(worker: Rc<Worker<E>>, listener: E::Listener, entr
             None => return,
             Some(Ok(stream)) => {
                 worker.meter.accepted.add(1);
-                let session = worker.session(usize::from(entry.id.0));
-                worker.engine.spawn(front::serve(session, stream, entry.clone()));
+                // Over a limit nothing is said, read or kept: under an attack the cheapest refusal is the best.
+                match worker.session(usize::from(entry.id.0)) {
+                    Ok(session) => worker.engine.spawn(front::serve(session, stream, entry.clone())),
+                    Err(_) => stream.reset_on_drop(),
+                }
             }
             Some(Err(_)) => {
                 worker.meter.accept_failures.add(1);

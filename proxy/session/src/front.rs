@@ -20,6 +20,7 @@ use pancake_wire::proxy_protocol::{self, Signature};
 
 use crate::http1::{self, Arrival, Input};
 use crate::http2;
+use crate::meter::Slow;
 use crate::settings::EntryPoint;
 use crate::stream::Conn;
 use crate::tcp;
@@ -61,11 +62,11 @@ impl<E: Engine> Fresh<E> {
         Arrival { stream: Conn::Plain(stream), input, entry, peer, opened, secured: None, protocol: None }
     }
 
-    /// Receives more; none if the connection ends, takes too long, or the worker drains.
-    async fn more(&mut self, worker: &Worker<E>, until: Time) -> Option<()> {
+    /// Receives more; none if the connection ends, takes too long (which is counted as `slow`), or the worker drains.
+    async fn more(&mut self, worker: &Worker<E>, until: Time, slow: Slow) -> Option<()> {
         let mut recv = pin!(self.stream.recv(Want::Some, until));
         let received = poll_fn(|cx| match recv.as_mut().poll(cx) {
-            Poll::Ready(received) => Poll::Ready(received.ok()),
+            Poll::Ready(received) => Poll::Ready(worker.unless_slow(received, slow).ok()),
             Poll::Pending if worker.is_draining() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         });
@@ -75,7 +76,7 @@ impl<E: Engine> Fresh<E> {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream, entry: Rc<EntryPoint>) {
+pub(crate) async fn serve<E: Engine>(mut session: SessionGuard<E>, stream: E::Stream, entry: Rc<EntryPoint>) {
     let worker = session.worker.clone();
     let (peer, opened) = (stream.peer_addr(), worker.engine.now());
     let mut fresh = Fresh::<E> { stream, input: Input::default(), entry, peer, opened };
@@ -85,12 +86,15 @@ pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream
     {
         return;
     }
+    if session.admit(fresh.peer.ip()).is_err() {
+        return fresh.stream.reset_on_drop();
+    }
     if worker.with_table(|table| table.tcp_needs_no_peek(fresh.entry.id))
         && let Some(route) = plain_route(&worker, &fresh)
     {
         return Box::pin(forward(session, fresh, route)).await;
     }
-    if fresh.input.is_empty() && fresh.more(&worker, until).await.is_none() {
+    if fresh.input.is_empty() && fresh.more(&worker, until, Slow::Head).await.is_none() {
         return;
     }
     if fresh.input.bytes()[0] == HANDSHAKE_RECORD {
@@ -102,7 +106,9 @@ pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, stream: E::Stream
         return Box::pin(forward(session, fresh, route)).await;
     }
     // What ends or takes too long before it shows is for HTTP/1.1 to deal with.
-    while is_start_of(PREFACE_START, fresh.input.bytes()) && fresh.more(&worker, until).await.is_some() {}
+    while is_start_of(PREFACE_START, fresh.input.bytes())
+        && fresh.more(&worker, until, Slow::Head).await.is_some()
+    {}
     if fresh.input.bytes().starts_with(PREFACE_START) {
         return Box::pin(http2::serve(session, fresh.plain())).await;
     }
@@ -153,7 +159,7 @@ async fn proxy_header<E: Engine>(worker: &Worker<E>, fresh: &mut Fresh<E>, until
                 }
             },
         }
-        fresh.more(worker, until).await?;
+        fresh.more(worker, until, Slow::Head).await?;
     }
 }
 
@@ -209,6 +215,9 @@ async fn secured<E: Engine>(session: SessionGuard<E>, mut fresh: Fresh<E>) {
 }
 
 fn fail<E: Engine>(worker: &Worker<E>, failed: &Failed) {
+    if matches!(failed, Failed::Io(error) if error.kind() == io::ErrorKind::TimedOut) {
+        worker.meter.slow[Slow::Handshake as usize].add(1);
+    }
     worker.meter.tls_failures.add(1);
     worker.sink.handshake_failed(failed.reason());
 }
@@ -229,7 +238,7 @@ async fn read_hello<E: Engine>(
             Peek::Incomplete { .. } => {}
             Peek::NotTls | Peek::Malformed(_) => return Err(Failed::Hello),
         }
-        let more = fresh.more(worker, until).await;
+        let more = fresh.more(worker, until, Slow::Handshake).await;
         more.ok_or(Failed::Io(io::ErrorKind::UnexpectedEof.into()))?;
     }
 }

@@ -11,8 +11,12 @@
 pub mod accept;
 /// Answers to http-01 challenges.
 pub mod acme_tokens;
+/// Who may come in.
+pub mod admission;
 /// What a fresh connection speaks.
 mod front;
+/// Connecting to a server that has several addresses.
+mod happy;
 /// HTTP/1.1 sessions.
 pub mod http1;
 /// HTTP/2 sessions.
@@ -23,6 +27,8 @@ pub mod limits;
 pub mod meter;
 /// What happens to requests on the way.
 mod middleware;
+/// What happens when memory runs short.
+pub mod pressure;
 /// One access record per exchange.
 pub mod record;
 /// What an entry point is told by the static configuration.
@@ -35,6 +41,8 @@ mod stream;
 mod tcp;
 /// TLS.
 mod tls;
+/// UDP sessions.
+pub mod udp;
 /// Connections to servers, and who gets the next request.
 pub mod upstream;
 /// What the sessions of one worker share.

@@ -105,3 +105,52 @@ pub const H2_SERVER_CONNECTIONS: usize = 32;
 
 /// Exchanges of one worker that wait for a stream to one server.
 pub const H2_SERVER_WAITING: usize = 1024;
+
+/// Buckets of the table that counts connections by client address; half a megabyte, and only where a limit is set.
+pub const ADDRESS_BUCKETS: usize = 8 * 1024;
+
+/// Addresses that one such bucket tells apart: a line of the cache.
+pub const ADDRESSES_PER_BUCKET: usize = 8;
+
+/// UDP sessions of one worker. Each has a socket of its own.
+pub const MAX_UDP_SESSIONS: usize = 16 * 1024;
+
+/// Bytes of the first datagram of a UDP session that are kept until the server has answered, so that another server
+/// can be asked if it refuses; of a longer one none are.
+pub const MAX_UDP_KEPT_BYTES: usize = 1500;
+
+/// A refusal that comes later than this after the session began is not about the first datagram.
+pub const UDP_RESEND_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes asked of the kernel for the datagrams that wait at a UDP entry point, per worker.
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// UDP servers that one session asks before it gives up.
+pub const MAX_UDP_ATTEMPTS: usize = 3;
+
+/// Errors in a row on the socket of a UDP session that do not end it.
+pub const MAX_UDP_ERRORS: u8 = 16;
+
+/// Between two looks at the memory in use, where it has a budget.
+pub const PRESSURE_PERIOD: Duration = Duration::from_millis(20);
+
+/// From so many percent of the memory budget on, bodies and tunnels wait before they receive more.
+pub const PAUSE_FROM_PERCENT: u64 = 70;
+
+/// From so many on, requests are answered 503.
+pub const SHED_FROM_PERCENT: u64 = 85;
+
+/// From so many on, connections are refused.
+pub const REFUSE_FROM_PERCENT: u64 = 95;
+
+/// A stage ends when use is so many percent of the budget below its begin.
+pub const PRESSURE_SLACK_PERCENT: u64 = 10;
+
+/// A body or tunnel waits at most so long for each receive. Were it to wait for good, what it holds would never be freed.
+pub const PAUSE_TIME: Duration = Duration::from_secs(1);
+
+/// Between two looks whether it may go on.
+pub const PAUSE_PERIOD: Duration = Duration::from_millis(50);
+
+/// An address of a server that has not answered for so long gets company by the next one (RFC 8305 section 5).
+pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);

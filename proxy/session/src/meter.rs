@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::admission::Refusal;
 use crate::limits::{METER_BLOCK_ROWS, METER_BLOCKS};
 
 /// Upper bounds of the duration histogram, in seconds: Traefik's default buckets.
@@ -27,6 +28,12 @@ impl Cell {
     #[inline]
     pub fn sub(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+    }
+
+    /// Replaces the value; to be called by the owning worker only.
+    #[inline]
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
     }
 
     /// The value, from any thread.
@@ -210,7 +217,21 @@ pub struct WorkerMeter {
     pub tls_resumed: Cell,
     /// TLS handshakes with clients that failed, or were refused.
     pub tls_failures: Cell,
-    /// Client connections open, by entry point number.
+    /// Connections and UDP sessions that were not let in, by [`Refusal`].
+    pub refused: [Cell; Refusal::ALL.len()],
+    /// Clients that were too slow, by [`Slow`].
+    pub slow: [Cell; Slow::ALL.len()],
+    /// Requests that were answered 503 because memory is short.
+    pub shed_requests: Cell,
+    /// Bodies and tunnels that were made to wait because memory is short.
+    pub paused_reads: Cell,
+    /// Bytes of the memory budget in use, by the whole process, if there is one.
+    pub memory_used: Cell,
+    /// The [`Stage`](crate::pressure::Stage) of that, as a number.
+    pub memory_stage: Cell,
+    /// UDP.
+    pub udp: UdpMeter,
+    /// Client connections and UDP sessions open, by entry point number.
     pub open: Vec<Cell>,
     /// Exchanges by entry point number.
     pub entry_points: Vec<HttpMeter>,
@@ -223,6 +244,77 @@ impl WorkerMeter {
             open: (0..entry_points).map(|_| Cell::default()).collect(),
             entry_points: (0..entry_points).map(|_| HttpMeter::default()).collect(),
             ..WorkerMeter::default()
+        }
+    }
+}
+
+/// How a client was too slow, so that its connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slow {
+    /// The head of a request, or the PROXY header before it, did not come in time (`readTimeout`).
+    Head,
+    /// The body of a request did not (`readTimeout`).
+    Body,
+    /// The TLS handshake did not end in time.
+    Handshake,
+    /// It took none of an answer for too long, or not all of it in time (`writeTimeout`).
+    Answer,
+}
+
+impl Slow {
+    /// All, in the order of their numbers.
+    pub const ALL: [Slow; 4] = [Slow::Head, Slow::Body, Slow::Handshake, Slow::Answer];
+
+    /// A stable slug.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Slow::Head => "head",
+            Slow::Body => "body",
+            Slow::Handshake => "handshake",
+            Slow::Answer => "answer",
+        }
+    }
+}
+
+/// One worker's counters of UDP.
+#[derive(Debug, Default)]
+pub struct UdpMeter {
+    /// Sessions opened.
+    pub sessions: Cell,
+    /// Sessions that a server refused and that were moved to another one.
+    pub moved: Cell,
+    /// Datagrams from clients to servers, and back.
+    pub datagrams: [Cell; 2],
+    /// Their bytes.
+    pub bytes: [Cell; 2],
+    /// Datagrams that were dropped, by [`UdpDrop`].
+    pub dropped: [Cell; UdpDrop::ALL.len()],
+}
+
+/// Why a datagram was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UdpDrop {
+    /// Its client has no session and may have none: too many, or no descriptor is free, or the proxy drains.
+    Session,
+    /// No router, or no server that could be reached.
+    Server,
+    /// The socket was full, or the kernel would not send it.
+    Send,
+    /// It came to a server's socket from somebody else.
+    Stranger,
+}
+
+impl UdpDrop {
+    /// All, in the order of their numbers.
+    pub const ALL: [UdpDrop; 4] = [UdpDrop::Session, UdpDrop::Server, UdpDrop::Send, UdpDrop::Stranger];
+
+    /// A stable slug.
+    pub fn reason(self) -> &'static str {
+        match self {
+            UdpDrop::Session => "session",
+            UdpDrop::Server => "server",
+            UdpDrop::Send => "send",
+            UdpDrop::Stranger => "stranger",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pancake_table::lookup::EntryPointId;
 
-/// An entry point for HTTP. Durations of `None` mean no limit.
+/// An entry point. Durations of `None` mean no limit.
 #[derive(Clone, Debug)]
 pub struct EntryPoint {
     /// Its number in the table.
@@ -39,10 +39,15 @@ pub struct EntryPoint {
     pub proxy_protocol: Option<Forwarded>,
     /// `pancake.limits.tlsHandshakeTimeout` (default 10 s, as Go's transport).
     pub tls_handshake_timeout: Option<Duration>,
+    /// `pancake.limits.writeStallTimeout`: how long a client may take for what is sent to it at a time, 64 KiB or so
+    /// (default 60 s, nginx's `send_timeout`). Of answers; tunnels and TCP flows may stand still.
+    pub write_stall_timeout: Option<Duration>,
     /// `allowACMEByPass`: routers go before the answers to http-01 challenges.
     pub acme_bypass: bool,
     /// `http2.maxConcurrentStreams` (default 250).
     pub h2_max_streams: u32,
+    /// It is for UDP, and a session that is silent for this long is over (`udp.timeout`, default 3 s).
+    pub udp: Option<Duration>,
 }
 
 /// `encodedCharacters`: which characters may stand percent-encoded in a path; a request with another one is answered
@@ -127,8 +132,10 @@ impl EntryPoint {
             underscores: Underscores::default(),
             proxy_protocol: None,
             tls_handshake_timeout: Some(Duration::from_secs(10)),
+            write_stall_timeout: Some(Duration::from_secs(60)),
             acme_bypass: false,
             h2_max_streams: 250,
+            udp: None,
         }
     }
 }

@@ -18,13 +18,15 @@ use pancake_engine::{Engine, OutBuf, Stream, Time, Want};
 use pancake_table::compiled::{KeepAlive, Slot, TcpRoute, TcpServer, TcpService, TcpServiceKind};
 use pancake_wire::proxy_protocol;
 
+use crate::happy;
 use crate::http1::Input;
 use crate::limits::{MAX_CONNECT_ATTEMPTS, SPLICE_THRESHOLD_BYTES};
+use crate::pressure::{Stage, pause};
 use crate::stream::Conn;
 use crate::tls::handshake;
 use crate::worker::{SessionGuard, Worker};
 
-/// Whose turn it is in each TCP service: state of one worker, by slot.
+/// Whose turn it is in each TCP service, or in each UDP service: state of one worker, by slot.
 #[derive(Default)]
 pub(crate) struct Turns(RefCell<Vec<Option<(Slot, WeightedRoundRobin)>>>);
 
@@ -57,7 +59,8 @@ impl Turns {
         }
     }
 
-    fn turn(
+    /// The next of the members that have these weights and are usable.
+    pub(crate) fn turn(
         &self,
         slot: Slot,
         weights: impl Fn() -> Vec<u32>,
@@ -118,7 +121,8 @@ async fn connect<E: Engine>(
         Some(path) => engine.connect_unix(Path::new(&**path), until).await?,
         None => {
             let address = server.live.address.load().as_deref().copied();
-            engine.connect(address.ok_or(io::ErrorKind::NotFound)?, until).await?
+            let first = address.ok_or(io::ErrorKind::NotFound)?;
+            happy::connect(engine, &server.live, first, until).await?
         }
     };
     match server.transport.keep_alive {
@@ -157,8 +161,8 @@ async fn relay<E: Engine>(
     delay: Option<std::time::Duration>,
 ) {
     let mut none = Input::default();
-    let mut up = pin!(one_way(client, input, server));
-    let mut down = pin!(one_way(server, &mut none, client));
+    let mut up = pin!(one_way(worker, client, input, server));
+    let mut down = pin!(one_way(worker, server, &mut none, client));
     let (mut up_done, mut down_done) = (false, false);
     let mut patience: Option<E::Sleep> = None;
     let ended = poll_fn(|cx| {
@@ -198,7 +202,12 @@ async fn relay<E: Engine>(
 }
 
 /// One direction, and its end.
-async fn one_way<E: Engine>(from: &Conn<E>, input: &mut Input, to: &Conn<E>) -> io::Result<()> {
+async fn one_way<E: Engine>(
+    worker: &Worker<E>,
+    from: &Conn<E>,
+    input: &mut Input,
+    to: &Conn<E>,
+) -> io::Result<()> {
     let mut moved = 0;
     loop {
         if !input.is_empty() {
@@ -213,6 +222,9 @@ async fn one_way<E: Engine>(from: &Conn<E>, input: &mut Input, to: &Conn<E>) -> 
             // In a box of its own: few connections come this far, and those that wait stay small.
             Box::pin(from.splice(to, u64::MAX, &Idle::fixed(Time::NEVER), &Cell::new(0))).await?;
             return to.shutdown();
+        }
+        if worker.pressure.is_at_least(Stage::Pause) {
+            Box::pin(pause(worker)).await;
         }
         let more = from.recv(Want::Some, Time::NEVER).await?;
         if more.is_empty() {

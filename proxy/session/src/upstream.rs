@@ -9,7 +9,7 @@ mod multiplex;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use pancake_table::snapshot::tls::ServersTls;
 use pancake_tls::{ClientTls, SystemRoots};
 use rustls::time_provider::TimeProvider;
 
+use crate::happy;
 use crate::limits::{MAX_SWEPT_SERVERS, SWEEP_PERIOD};
 use crate::meter::{HttpMeter, Opened, ServerMeter};
 use crate::stream::Conn;
@@ -66,6 +67,8 @@ pub(crate) struct LocalServer<E: Engine> {
     max_idle: usize,
     /// HTTP/2 connections, if any may come about.
     multiplex: Option<Box<Multiplex<E>>>,
+    /// Where it is may change while connections to it are kept.
+    is_named: bool,
     /// How TLS is spoken to it, if it is; none inside: its settings are faulty.
     tls: Option<Option<ClientTls>>,
     pub(crate) meter: Arc<ServerMeter>,
@@ -223,6 +226,7 @@ impl<E: Engine> Upstreams<E> {
             slot: server.slot,
             idle: RefCell::default(),
             max_idle,
+            is_named: server.unix.is_none() && server.host.parse::<IpAddr>().is_err(),
             multiplex: Multiplex::new(server.scheme, &server.transport),
             tls,
             meter,
@@ -295,7 +299,9 @@ impl<E: Engine> Chosen<E> {
     pub(crate) fn reuse(&self, now: Time, http1: bool) -> Option<Connection<Conn<E>>> {
         let mut idle = self.local.idle.borrow_mut();
         while let Some(candidate) = idle.pop_back() {
-            if candidate.until > now && candidate.stream.is_quiet() {
+            // A server that is named may have moved.
+            let there = !self.local.is_named || self.server.live.is_at(candidate.stream.peer_addr());
+            if candidate.until > now && there && candidate.stream.is_quiet() {
                 return Some(Connection { stream: candidate.stream, reused: true });
             }
         }
@@ -335,7 +341,7 @@ impl<E: Engine> Chosen<E> {
             None => {
                 let to: SocketAddr =
                     **self.server.live.address.load().as_ref().ok_or(ConnectError::Unresolved)?;
-                engine.connect(to, until).await
+                happy::connect(engine, &self.server.live, to, until).await
             }
         };
         let stream = stream.map_err(ConnectError::Io)?;

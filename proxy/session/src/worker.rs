@@ -1,6 +1,8 @@
 //! What the sessions of one worker share: everything here belongs to one thread.
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -12,8 +14,10 @@ use pancake_tls::{SystemRoots, TlsTable};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 
 use crate::acme_tokens::AcmeTokens;
+use crate::admission::{Admission, Counted, Refusal};
 use crate::http1::Scratch;
-use crate::meter::{Opened, WorkerMeter};
+use crate::meter::{Opened, Slow, WorkerMeter};
+use crate::pressure::{self, Budget, Pressure, Stage};
 use crate::record::Sink;
 use crate::spares::Spares;
 use crate::tcp::Turns;
@@ -27,6 +31,10 @@ pub struct Parts {
     pub secure: Secure,
     /// Answers to http-01 challenges.
     pub tokens: Arc<AcmeTokens>,
+    /// Who may come in.
+    pub admission: Arc<Admission>,
+    /// The memory budget, if there is one.
+    pub memory: Option<Budget>,
     /// This worker's counters.
     pub meter: Arc<WorkerMeter>,
     /// Told about each meter opened later.
@@ -79,6 +87,9 @@ pub struct Worker<E: Engine> {
     pub(crate) upstreams: Upstreams<E>,
     pub(crate) tokens: Arc<AcmeTokens>,
     pub(crate) tcp_turns: Turns,
+    pub(crate) udp_turns: Turns,
+    pub(crate) udp_sessions: Cell<usize>,
+    pub(crate) pressure: Pressure,
     /// What TLS to servers stands on.
     pub(crate) ground: Rc<ClientGround>,
     pub(crate) seed: u64,
@@ -88,6 +99,7 @@ pub struct Worker<E: Engine> {
     tls: RefCell<Cache<Arc<ArcSwap<TlsTable>>, Arc<TlsTable>>>,
     draining: Cell<bool>,
     sessions: Cell<usize>,
+    admission: Arc<Admission>,
 }
 
 impl<E: Engine> Worker<E> {
@@ -102,6 +114,9 @@ impl<E: Engine> Worker<E> {
             upstreams: Upstreams::new(parts.opened, parts.workers, seed, ground.clone()),
             tokens: parts.tokens,
             tcp_turns: Turns::default(),
+            udp_turns: Turns::default(),
+            udp_sessions: Cell::new(0),
+            pressure: Pressure::default(),
             ground,
             seed,
             scratch: RefCell::default(),
@@ -110,9 +125,13 @@ impl<E: Engine> Worker<E> {
             tls: RefCell::new(Cache::new(parts.secure.table)),
             draining: Cell::new(false),
             sessions: Cell::new(0),
+            admission: parts.admission,
             engine,
         });
         worker.engine.spawn(crate::upstream::sweep(Rc::downgrade(&worker)));
+        if let Some(budget) = parts.memory {
+            worker.engine.spawn(pressure::watch(Rc::downgrade(&worker), budget));
+        }
         worker
     }
 
@@ -149,23 +168,60 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// Counts a client connection as open until the guard drops.
-    pub(crate) fn session(self: &Rc<Self>, entry_point: usize) -> SessionGuard<E> {
+    /// Counts a client connection, or a UDP session, as open until the guard drops; or says, and counts, why it may not
+    /// come in. The limits per address wait for [`SessionGuard::admit`].
+    pub(crate) fn session(self: &Rc<Self>, entry_point: usize) -> Result<SessionGuard<E>, Refusal> {
+        if self.pressure.is_at_least(Stage::Refuse) {
+            return Err(self.refused(Refusal::Memory));
+        }
+        if let Err(refusal) = self.admission.enter(entry_point) {
+            return Err(self.refused(refusal));
+        }
         self.sessions.set(self.sessions.get() + 1);
         self.meter.open[entry_point].add(1);
-        SessionGuard { worker: self.clone(), entry_point }
+        Ok(SessionGuard {
+            worker: self.clone(),
+            entry_point: entry_point as u16,
+            counted: Counted::default(),
+        })
+    }
+
+    /// What was received, or the error; one for lateness is counted.
+    pub(crate) fn unless_slow<T>(&self, received: io::Result<T>, slow: Slow) -> io::Result<T> {
+        received.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::TimedOut {
+                self.meter.slow[slow as usize].add(1);
+            }
+        })
+    }
+
+    fn refused(&self, refusal: Refusal) -> Refusal {
+        self.meter.refused[refusal as usize].add(1);
+        refusal
     }
 }
 
-/// One open client connection.
+/// One open client connection, or UDP session.
 pub(crate) struct SessionGuard<E: Engine> {
     pub(crate) worker: Rc<Worker<E>>,
-    entry_point: usize,
+    counted: Counted,
+    entry_point: u16,
+}
+
+impl<E: Engine> SessionGuard<E> {
+    /// Counts it for its client's address, which is known now.
+    pub(crate) fn admit(&mut self, client: IpAddr) -> Result<(), Refusal> {
+        let entered = self.worker.admission.enter_address(usize::from(self.entry_point), client);
+        self.counted = entered.map_err(|refusal| self.worker.refused(refusal))?;
+        Ok(())
+    }
 }
 
 impl<E: Engine> Drop for SessionGuard<E> {
     fn drop(&mut self) {
+        let entry_point = usize::from(self.entry_point);
         self.worker.sessions.set(self.worker.sessions.get() - 1);
-        self.worker.meter.open[self.entry_point].sub(1);
+        self.worker.meter.open[entry_point].sub(1);
+        self.worker.admission.leave(entry_point, self.counted);
     }
 }

@@ -36,6 +36,7 @@ on_engines! {
     a_bad_first_chunk_is_a_502
     a_trusted_proxy_in_front_that_speaks_tls_means_port_443
     a_long_answer_on_a_connection_that_closes_arrives_whole
+    no_byte_of_a_long_head_is_looked_at_for_every_receive
 }
 
 fn get(stream: &mut TcpStream, path: &str) {
@@ -315,4 +316,17 @@ fn a_long_answer_on_a_connection_that_closes_arrives_whole(on: On) {
         get(&mut client, "/");
     }
     assert_eq!(read_message(&mut client).1.len(), BODY);
+}
+
+/// Each receive looked through all that had come since the head was parsed last: minutes for a head of some megabytes.
+fn no_byte_of_a_long_head_is_looked_at_for_every_receive(on: On) {
+    let rig = Rig::start(on, to(&[]), |entry| entry.max_head_bytes = 8 << 20);
+    let mut stream = rig.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").unwrap();
+    let field = format!("X-Long: {}\r\n", "y".repeat(60_000));
+    for _ in 0..100 {
+        stream.write_all(field.as_bytes()).unwrap();
+    }
+    stream.write_all(b"no field\r\n\r\n").unwrap();
+    assert!(read_all(&mut stream).starts_with("HTTP/1.1 400 "));
 }

@@ -18,6 +18,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::check::Report;
 use crate::compile::{EntryPointSpec, Slots, Transports, compile};
+use crate::limits::MAX_SERVER_ADDRESSES;
 use crate::lookup::{Index, Routed};
 use crate::rule::Rule;
 use crate::snapshot::middlewares::MiddlewareKind;
@@ -221,15 +222,54 @@ pub struct Server {
 #[derive(Debug)]
 pub struct ServerLive {
     up: AtomicBool,
-    /// Where to connect; none until a host name is resolved, and always for a Unix socket. A literal address is there
-    /// from the start.
+    /// Where to connect first; none until a host name is resolved, and always for a Unix socket. A literal address is
+    /// there from the start. Of a name with several addresses it is the one that answered last.
     pub address: ArcSwapOption<SocketAddr>,
+    /// All addresses of a host name, best first; none for a literal address, which has no need of it. At most
+    /// [`crate::limits::MAX_SERVER_ADDRESSES`].
+    pub addresses: ArcSwapOption<Vec<SocketAddr>>,
 }
 
 impl ServerLive {
     /// Up, at `address`.
     pub fn new(address: Option<SocketAddr>) -> ServerLive {
-        ServerLive { up: AtomicBool::new(true), address: ArcSwapOption::new(address.map(Arc::new)) }
+        let address = ArcSwapOption::new(address.map(Arc::new));
+        ServerLive { up: AtomicBool::new(true), address, addresses: ArcSwapOption::empty() }
+    }
+
+    /// Up, where this one is.
+    pub(crate) fn fresh(&self) -> ServerLive {
+        let live = ServerLive::new(None);
+        live.address.store(self.address.load_full());
+        live.addresses.store(self.addresses.load_full());
+        live
+    }
+
+    /// Takes over what a host name resolves to, best first. The address in use stays while it is among them.
+    pub fn resolved(&self, mut found: Vec<SocketAddr>) {
+        found.truncate(MAX_SERVER_ADDRESSES);
+        let current = self.address.load().as_deref().copied();
+        let keeps = current.is_some_and(|current| found.contains(&current));
+        let first = found.first().copied();
+        if self.addresses.load().as_deref() != Some(&found) {
+            self.addresses.store(Some(Arc::new(found)));
+        }
+        if !keeps {
+            self.address.store(first.map(Arc::new));
+        }
+    }
+
+    /// `now` answered where `was` did not: it is tried first from now on, unless others were found meanwhile.
+    pub fn prefer(&self, was: SocketAddr, now: SocketAddr) {
+        let current = self.address.load();
+        if current.as_deref() == Some(&was) {
+            self.address.compare_and_swap(&*current, Some(Arc::new(now)));
+        }
+    }
+
+    /// Whether the server is still at this address, as far as is known.
+    pub fn is_at(&self, address: SocketAddr) -> bool {
+        self.addresses.load().as_ref().is_none_or(|all| all.contains(&address))
     }
 
     /// The verdict of the health check; true without one.

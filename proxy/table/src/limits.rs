@@ -6,6 +6,8 @@ pub const MAX_ROUTERS: usize = 200_000;
 pub const MAX_SERVICES: usize = 200_000;
 /// Servers of one service.
 pub const MAX_SERVERS_PER_SERVICE: usize = 10_000;
+/// Addresses that are known of a server's name at a time; more are not tried.
+pub const MAX_SERVER_ADDRESSES: usize = 8;
 /// Servers of a snapshot.
 pub const MAX_SERVERS: usize = 500_000;
 /// Transports of a snapshot.

@@ -292,6 +292,48 @@ pub async fn refuses_a_datagram_that_is_too_long<E: Subject>(engine: E, seed: u6
     all_returned(&engine).await;
 }
 
+/// Who is connected to a place where nobody listens is told so, once per refusal, by a receive or the next send; the socket
+/// goes on.
+pub async fn tells_a_connected_socket_that_nobody_listens<E: Subject>(engine: E, seed: u64) {
+    let (gone, nowhere) = bind(&engine);
+    drop(gone);
+    let (client, _) = bind(&engine);
+    client.connect(nowhere).expect("connects");
+    let deadline = patience(&engine);
+    let ask = || Outgoing { bytes: Part::Out(stretch(seed, 0, 10)), to: None, from: None };
+    for by_send in [false, true] {
+        loop {
+            assert!(engine.now() < deadline, "never told, by a send: {by_send}");
+            let sent = client.send(&[ask()], deadline).await.map_err(|e| e.kind());
+            if by_send && sent == Err(io::ErrorKind::ConnectionRefused) {
+                break;
+            }
+            if by_send {
+                // The answer takes its time.
+                pause(&engine, 5).await;
+                continue;
+            }
+            let until = engine.now().after(Duration::from_millis(LOST_MILLIS));
+            let received = client.recv(&mut Vec::new(), until).await.map_err(|e| e.kind());
+            if received == Err(io::ErrorKind::ConnectionRefused) {
+                break;
+            }
+            assert_eq!(received, Err(io::ErrorKind::TimedOut));
+        }
+    }
+    // Somebody listens there from now on.
+    let server = engine.bind_udp(nowhere, &UdpOptions::default()).expect("the port is free again");
+    loop {
+        assert!(engine.now() < deadline, "never heard");
+        let _ = client.send(&[ask()], deadline).await;
+        if receive(&engine, &server).await.iter().any(|datagram| datagram.bytes.len() == 10) {
+            break;
+        }
+    }
+    drop((server, client));
+    all_returned(&engine).await;
+}
+
 /// Two sockets share an address with `reuse_port`; without it the second fails.
 pub async fn shares_a_udp_address_only_when_asked<E: Subject>(engine: E, _seed: u64) {
     let alone = UdpOptions { reuse_port: false, ..UdpOptions::default() };

@@ -100,7 +100,8 @@ pub(super) unsafe fn local(message: &libc::msghdr) -> Option<IpAddr> {
             match ((*entry).cmsg_level, (*entry).cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) if len >= whole::<libc::in_pktinfo>() => {
                     let info = libc::CMSG_DATA(entry).cast::<libc::in_pktinfo>().read_unaligned();
-                    return Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                    // Of what was sent to all hosts it is the own address, from which an answer can come.
+                    return Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) if len >= whole::<libc::in6_pktinfo>() => {
                     let info = libc::CMSG_DATA(entry).cast::<libc::in6_pktinfo>().read_unaligned();

@@ -34,6 +34,8 @@ thread_local! {
     /// Where datagrams that are longer than a small slot overflow to: [`DATAGRAM_BATCH`] times [`ROOM_BYTES`],
     /// resident only as far as used.
     static OVERFLOW: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Where the datagrams of one send lie; empty between sends.
+    static PIECES: RefCell<Vec<libc::iovec>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A UDP socket over what an engine uses as a stream: it is watched and closed in the same way.
@@ -181,17 +183,23 @@ impl<S: Ends> Udp<S> {
 
     /// Sends what the socket takes at once of `batch`. Says how many datagrams that were: at least one, or an error.
     fn send_now(&self, batch: &[Outgoing], joined: bool) -> io::Result<usize> {
+        // What does not fit into the messages is not looked at.
+        let batch = &batch[..batch.len().min(DATAGRAM_BATCH * SEGMENTS_MAX)];
+        PIECES.with_borrow_mut(|pieces| {
+            pieces.clear();
+            pieces.extend(batch.iter().map(|datagram| libc::iovec {
+                iov_base: datagram.bytes.as_ptr() as *mut libc::c_void,
+                iov_len: datagram.bytes.len(),
+            }));
+            self.send_pieces(batch, joined, pieces)
+        })
+    }
+
+    fn send_pieces(&self, batch: &[Outgoing], joined: bool, pieces: &[libc::iovec]) -> io::Result<usize> {
         let mut names = [const { None::<Name> }; DATAGRAM_BATCH];
         let mut controls = [NO_CONTROL; DATAGRAM_BATCH];
         let mut messages = [message::no_message(); DATAGRAM_BATCH];
         let mut covers = [0; DATAGRAM_BATCH];
-        let pieces: Vec<libc::iovec> = batch
-            .iter()
-            .map(|datagram| libc::iovec {
-                iov_base: datagram.bytes.as_ptr() as *mut libc::c_void,
-                iov_len: datagram.bytes.len(),
-            })
-            .collect();
         let (mut count, mut at) = (0, 0);
         while at < batch.len() && count < DATAGRAM_BATCH {
             let first = &batch[at];

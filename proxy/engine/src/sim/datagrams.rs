@@ -1,6 +1,7 @@
 //! Datagrams on the virtual network: each takes its own time, so that they overtake each other; some are lost or doubled.
 //!
-//! What it does not do: answers of hosts where nobody listens (a datagram for nobody is lost), frames and their sizes.
+//! A connected socket is told, unless that is lost too, when nobody listens where it sends (ICMP port unreachable).
+//! What it does not do: frames and their sizes.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -35,6 +36,8 @@ pub(super) struct Socket {
     peer: Option<SocketAddr>,
     inbox: VecDeque<Packet>,
     receiving: Option<Waker>,
+    /// The peer refuses; told once.
+    refused: bool,
 }
 
 /// A virtual UDP socket.
@@ -66,6 +69,7 @@ pub(super) fn bind(sim: &Sim, mut addr: SocketAddr, options: &UdpOptions) -> io:
         peer: None,
         inbox: VecDeque::new(),
         receiving: None,
+        refused: false,
     };
     world.sockets.insert(key, socket);
     Ok(SimDatagrams { sim: sim.clone(), key, tell_local: options.tell_local, receiving: Cell::new(false) })
@@ -89,11 +93,25 @@ impl World {
             sockets = matching(false);
         }
         // As with SO_REUSEPORT: one peer always meets the same socket.
-        let Some(key) = sockets.get(usize::from(from.port()) % sockets.len().max(1)).copied() else { return };
+        let Some(key) = sockets.get(usize::from(from.port()) % sockets.len().max(1)).copied() else {
+            return self.refuse_datagram(from, to);
+        };
         if let Some(socket) = self.sockets.get_mut(&key)
             && socket.inbox.len() < INBOX_MAX
         {
             socket.inbox.push_back(packet);
+            socket.receiving.take().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The answer of a host where nobody listens, to a socket that is connected there.
+    fn refuse_datagram(&mut self, from: SocketAddr, to: SocketAddr) {
+        if self.rng.happens(self.faults.datagram_loss) {
+            return;
+        }
+        let socket = self.sockets.values_mut().find(|s| s.peer == Some(to) && s.addr.port() == from.port());
+        if let Some(socket) = socket {
+            socket.refused = true;
             socket.receiving.take().into_iter().for_each(Waker::wake);
         }
     }
@@ -124,6 +142,11 @@ impl SimDatagrams {
     fn poll_recv(&self, into: &mut Vec<Datagram>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut world = self.sim.world();
         let before = into.len();
+        if let Some(socket) = world.sockets.get_mut(&self.key)
+            && std::mem::take(&mut socket.refused)
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
+        }
         while into.len() - before < DATAGRAM_BATCH {
             let Some(socket) = world.sockets.get_mut(&self.key) else { break };
             let Some(packet) = socket.inbox.pop_front() else {
@@ -187,6 +210,12 @@ impl Datagrams for SimDatagrams {
     /// A virtual socket is never full: what is too much is lost at the other end.
     async fn send(&self, batch: &[Outgoing], _until: Time) -> io::Result<usize> {
         let mut world = self.sim.world();
+        if let Some(socket) = world.sockets.get_mut(&self.key)
+            && !batch.is_empty()
+            && std::mem::take(&mut socket.refused)
+        {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         for (sent, outgoing) in batch.iter().enumerate() {
             match world.send_datagram(self.key, outgoing) {
                 Ok(()) => {}

@@ -3,6 +3,7 @@
 //! The values are read from the workers' cells when somebody asks; nothing is counted twice on the way of a request.
 
 use http::StatusCode;
+use pancake_config::traefik::static_config::Protocol;
 use pancake_session::meter::{Cell, WorkerMeter};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -14,6 +15,8 @@ use crate::change::{Provider, ProviderState};
 use crate::meters::HttpSums;
 use family::Families;
 
+/// Who was refused, dropped or too slow; UDP.
+mod edge;
 /// Metric families under construction.
 mod family;
 /// `process_*`, as Prometheus clients name them.
@@ -69,13 +72,14 @@ fn collect(context: &Context, families: &mut Families) {
 fn entry_points(context: &Context, families: &mut Families, http: bool) {
     for (number, entry_point) in context.settings.entry_points.iter().enumerate() {
         let name = &*entry_point.name;
+        let udp = entry_point.protocol == Protocol::Udp;
         families.gauge(
             "traefik_open_connections",
             "How many open connections exist, by entryPoint and protocol",
-            &[("entrypoint", name), ("protocol", "TCP")],
+            &[("entrypoint", name), ("protocol", if udp { "UDP" } else { "TCP" })],
             context.meters.open_connections(number) as f64,
         );
-        if http {
+        if http && !udp {
             exchanges(families, "entrypoint", &[("entrypoint", name)], &context.meters.entry_point(number));
         }
     }
@@ -151,6 +155,7 @@ fn own(context: &Context, families: &mut Families) {
     for (name, help, cell) in cells {
         families.counter(name, help, &[], context.meters.sum(cell) as f64);
     }
+    edge::collect(&context.meters, context.settings.pancake.limits.memory_budget, families);
     let in_flight = context.meters.sum(|worker| &worker.in_flight);
     families.gauge("pancake_requests_in_flight", "Exchanges in progress.", &[], in_flight as f64);
     let failures = view.failures as f64;

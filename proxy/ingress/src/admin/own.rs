@@ -87,6 +87,8 @@ fn limits_shown() -> Value {
         "ruleBytes": table::MAX_RULE_BYTES,
         "connectAttempts": session::MAX_CONNECT_ATTEMPTS,
         "fieldsPerHead": session::MAX_FIELDS,
+        "udpSessions": session::MAX_UDP_SESSIONS,
+        "serverAddresses": table::MAX_SERVER_ADDRESSES,
         "responseHeadBytes": session::MAX_RESPONSE_HEAD_BYTES,
         "accessLogRingBytes": limits::ACCESS_LOG_RING_BYTES,
         "files": limits::MAX_FILES,

@@ -30,10 +30,6 @@ pub fn leave_out(snapshot: &mut Snapshot) -> Vec<Problem> {
         }
         !checked
     });
-    for router in snapshot.udp.routers.drain(..) {
-        refuse(format!("udp router {}", router.name), "", "UDP");
-    }
-    snapshot.udp.services.clear();
     problems
 }
 
@@ -54,7 +50,6 @@ fn missing(balancer: &LoadBalancer) -> Option<(&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pancake_table::snapshot::udp::UdpRouter;
     use pancake_table::snapshot::{HealthCheck, Server, Service};
 
     fn service(name: &str, url: &str, health_check: Option<HealthCheck>) -> Service {
@@ -78,11 +73,10 @@ mod tests {
             ],
             ..Snapshot::default()
         };
-        snapshot.udp.routers.push(UdpRouter { name: "dns@f".into(), ..UdpRouter::default() });
         let problems: Vec<_> = leave_out(&mut snapshot).iter().map(ToString::to_string).collect();
         let left: Vec<_> = snapshot.services.iter().map(|service| &*service.name).collect();
         assert_eq!(left, ["plain@f", "secure@f", "h2c@f"]);
-        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems.iter().all(|problem| problem.contains("not supported yet")), "{problems:?}");
     }
 }

@@ -16,6 +16,7 @@ use super::ledger::Ledger;
 use super::pump::{Inbound, Pump, PumpError};
 use super::request::Job;
 use super::response::{Answered, Broken, Context, Progress, Request, answer, client_reason};
+use crate::meter::Slow;
 use crate::middleware::grpc_web::Call;
 use crate::record::{Failure, Phase};
 use crate::stream::Conn;
@@ -65,15 +66,10 @@ pub(crate) async fn run<E: Engine>(
         request: &request,
         head_timeout: to.chosen.server.transport.response_header_timeout,
         send_until: write_until(client, job),
+        send_stall: client.entry.write_stall_timeout,
     };
     let server = &to.connection.stream;
-    let sides = Sides {
-        engine: &worker.engine,
-        client: &client.stream,
-        server,
-        request: &request,
-        grpc_web: job.grpc.web(),
-    };
+    let sides = Sides { worker, client: &client.stream, server, request: &request, grpc_web: job.grpc.web() };
     let ended = if body.is_done() {
         let down = pin!(answer(context, server_input, progress));
         let up = pin!(sides.send_head(to.head, &mut client.input));
@@ -130,7 +126,7 @@ async fn race(
 
 /// What the request's side works with.
 struct Sides<'a, E: Engine> {
-    engine: &'a E,
+    worker: &'a Worker<E>,
     client: &'a Conn<E>,
     server: &'a Conn<E>,
     request: &'a Request,
@@ -139,7 +135,7 @@ struct Sides<'a, E: Engine> {
 
 impl<E: Engine> Sides<'_, E> {
     fn whole(&self) {
-        self.request.whole_at.set(Some(self.engine.now()));
+        self.request.whole_at.set(Some(self.worker.engine.now()));
     }
 
     /// Sends a request that has no body; then watches the client.
@@ -165,6 +161,7 @@ impl<E: Engine> Sides<'_, E> {
             poll_fn(|_| if self.request.gate.get() { Poll::Ready(()) } else { Poll::Pending }).await;
         }
         let mut pump = Pump {
+            worker: self.worker,
             from: self.client,
             input: &mut *input,
             to: self.server,
@@ -172,6 +169,7 @@ impl<E: Engine> Sides<'_, E> {
             filter,
             recv_until: until,
             send_until: until,
+            send_stall: None,
             progress: &self.request.moved,
         };
         match pump.run(head.unwrap_or_default(), body).await {
@@ -188,6 +186,7 @@ impl<E: Engine> Sides<'_, E> {
                 Up::Refused(Failure::new(Phase::Http1, reject.reason, reject.status))
             }
             Err(PumpError::From(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                self.worker.meter.slow[Slow::Body as usize].add(1);
                 Up::Refused(REQUEST_TIMEOUT)
             }
             Err(PumpError::From(error)) => Up::ClientGone(client_reason(&error)),

@@ -19,6 +19,7 @@ use super::outgoing::Outgoing;
 use super::request::{self, Job};
 use super::response::{Answered, Broken, Progress};
 use super::{Client, Next, reply, tunnel};
+use crate::meter::Slow;
 use crate::record::{Failure, Phase};
 use crate::stream::Conn;
 use crate::upstream::Chosen;
@@ -57,13 +58,17 @@ pub(crate) async fn next_request<E: Engine>(
         0 => limit(client.opened, client.entry.read_timeout),
         _ => limit(worker.engine.now(), client.entry.idle_timeout),
     };
-    let mut parsed = 0;
+    let (mut parsed, mut seen) = (0, 0);
     loop {
         let held = client.input.bytes().len();
         if held > 0 {
-            // A head that drips in is parsed when it may be whole or has doubled, not on every byte.
-            let may_end = head::may_be_complete(client.input.bytes(), parsed);
-            if parsed == 0 || held >= 2 * parsed || may_end || held > client.entry.max_head_bytes {
+            // A head that drips in is parsed when it may be whole or has doubled, not on every byte; and no byte is looked
+            // at again for whether it may be.
+            let may_end = || head::may_be_complete(client.input.bytes(), seen);
+            let over = held > client.entry.max_head_bytes;
+            let look = parsed == 0 || held >= 2 * parsed || over || may_end();
+            seen = held;
+            if look {
                 if let Some(job) = request::admit(worker, client) {
                     return Some(job);
                 }
@@ -71,6 +76,10 @@ pub(crate) async fn next_request<E: Engine>(
                     until = limit(worker.engine.now(), client.entry.read_timeout);
                 }
                 parsed = held;
+            }
+            // Not when it is whole only: the heads that are dripped in are what memory may be short of.
+            if let Some(failure) = request::shed(worker) {
+                return Some(Job::refused(worker, client.asked, failure));
             }
         }
         client.input.relieve();
@@ -94,6 +103,7 @@ pub(crate) async fn next_request<E: Engine>(
                 client.input.push(bytes);
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut && !client.input.is_empty() => {
+                worker.meter.slow[Slow::Head as usize].add(1);
                 return Some(Job::refused(worker, client.asked, REQUEST_TIMEOUT));
             }
             Err(_) => return None,
@@ -126,7 +136,8 @@ async fn refuse<E: Engine>(
             call => (grpc::reply(call, failure.status, date, !keep), 0),
         }
     };
-    match client.stream.send(out.into(), write_until(client, job)).await {
+    let stalled = client.entry.write_stall_timeout.map_or(Time::NEVER, |d| worker.engine.now().after(d));
+    match client.stream.send(out.into(), write_until(client, job).min(stalled)).await {
         Ok(()) => {
             ledger.response_bytes = body_bytes;
             if keep { Next::Keep } else { Next::Linger }
@@ -266,7 +277,7 @@ async fn forward<E: Engine>(
             }
             Answered::Tunnel => {
                 let server = (&connection.stream, &mut server_input);
-                let carried = tunnel::run((&client.stream, &mut client.input), server).await;
+                let carried = tunnel::run(worker, (&client.stream, &mut client.input), server).await;
                 ledger.request_bytes += carried.up;
                 ledger.response_bytes += carried.down;
                 Next::Close

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::io;
+use std::time::Duration;
 
-use pancake_engine::{OutBuf, Part, Parts, Stream, Time, Want};
+use pancake_engine::{Engine, OutBuf, Part, Parts, Stream, Time, Want};
 use pancake_wire::h1::body::{Chunked, State};
 use pancake_wire::h1::emit;
 use pancake_wire::h1::head::{Framing, Reject};
@@ -11,6 +12,9 @@ use pancake_wire::h1::head::{Framing, Reject};
 use super::input::Input;
 use crate::limits::{BULK_THRESHOLD_BYTES, MAX_COALESCED_BODY_BYTES};
 use crate::middleware::grpc_web::{Filter, reencode};
+use crate::pressure::{Stage, pause};
+use crate::stream::Conn;
+use crate::worker::Worker;
 
 /// How a body comes in.
 pub(crate) enum Inbound {
@@ -51,16 +55,19 @@ pub(crate) enum PumpError {
 }
 
 /// One direction of an exchange.
-pub(crate) struct Pump<'a, S> {
-    pub(crate) from: &'a S,
+pub(crate) struct Pump<'a, E: Engine> {
+    pub(crate) worker: &'a Worker<E>,
+    pub(crate) from: &'a Conn<E>,
     pub(crate) input: &'a mut Input,
-    pub(crate) to: &'a S,
+    pub(crate) to: &'a Conn<E>,
     /// Whether the body goes out in chunks.
     pub(crate) chunked_out: bool,
     /// What it goes through; in a box, since few have any.
     pub(crate) filter: Option<Box<Filter>>,
     pub(crate) recv_until: Time,
     pub(crate) send_until: Time,
+    /// How long the receiver may take for what is sent to it at a time, 64 KiB or so.
+    pub(crate) send_stall: Option<Duration>,
     /// What got across so far.
     pub(crate) progress: &'a Moved,
 }
@@ -74,7 +81,7 @@ pub(crate) struct Moved {
     pub(crate) bytes: Cell<u64>,
 }
 
-impl<S: Stream> Pump<'_, S> {
+impl<E: Engine> Pump<'_, E> {
     /// Sends `head` and then the whole body.
     pub(crate) async fn run(&mut self, head: OutBuf, mut body: Inbound) -> Result<(), PumpError> {
         let mut head = Some(head);
@@ -82,7 +89,7 @@ impl<S: Stream> Pump<'_, S> {
             let mut bytes = 0;
             let parts = self.gather(head.take(), &mut body, &mut bytes).map_err(PumpError::Framing)?;
             if parts.bytes() > 0 {
-                self.to.send(parts, self.send_until).await.map_err(PumpError::To)?;
+                self.to.send(parts, self.until()).await.map_err(PumpError::To)?;
                 self.progress.begun.set(true);
                 self.progress.bytes.set(self.progress.bytes.get() + bytes);
             }
@@ -94,6 +101,9 @@ impl<S: Stream> Pump<'_, S> {
                 Inbound::Chunked(_) if self.progress.bytes.get() < BULK_THRESHOLD_BYTES => Want::Some,
                 _ => Want::Bulk,
             };
+            if self.worker.pressure.is_at_least(Stage::Pause) {
+                Box::pin(pause(self.worker)).await;
+            }
             let more = self.from.recv(want, self.recv_until).await.map_err(PumpError::From)?;
             if !more.is_empty() {
                 self.input.push(more);
@@ -105,10 +115,16 @@ impl<S: Stream> Pump<'_, S> {
             if self.chunked_out {
                 let mut out = OutBuf::new();
                 emit::last_chunk(&mut out, b"");
-                self.to.send(out.into(), self.send_until).await.map_err(PumpError::To)?;
+                self.to.send(out.into(), self.until()).await.map_err(PumpError::To)?;
             }
             return Ok(());
         }
+    }
+
+    /// When the receiver must have taken what is sent now.
+    fn until(&self) -> Time {
+        let stalled = self.send_stall.map_or(Time::NEVER, |limit| self.worker.engine.now().after(limit));
+        self.send_until.min(stalled)
     }
 
     /// What can go out now: the head, if not sent yet, and the body bytes at hand, `moved` of them.

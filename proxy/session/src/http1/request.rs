@@ -17,6 +17,7 @@ use crate::acme_tokens;
 use crate::limits::{MAX_FIELDS, MAX_RECORDED_TEXT_BYTES};
 use crate::meter::Method;
 use crate::middleware::{self, OwnAnswer, Verdict};
+use crate::pressure::Stage;
 use crate::record::{Failure, Phase, Text};
 use crate::settings::Underscores;
 use crate::stream::Conn;
@@ -64,6 +65,14 @@ pub(crate) fn admit<E: Engine>(worker: &Rc<Worker<E>>, client: &mut Client<Conn<
     client.input.consume(used);
     client.requests += 1;
     Some(job)
+}
+
+/// Why no request is served now: the memory budget is nearly used up.
+pub(crate) fn shed<E: Engine>(worker: &Worker<E>) -> Option<Failure> {
+    worker.pressure.is_at_least(Stage::Shed).then(|| {
+        worker.meter.shed_requests.add(1);
+        Failure::new(Phase::Http1, "memory-short", 503)
+    })
 }
 
 impl<E: Engine> Job<E> {
@@ -159,6 +168,11 @@ fn decide<E: Engine>(worker: &Rc<Worker<E>>, client: &Client<Conn<E>>, scratch: 
         answer: None,
         target: Err(Failure::new(Phase::Lookup, "no-router", 404)),
     };
+    if let Some(failure) = shed(worker) {
+        job.target = Err(failure);
+        job.keep_alive = false;
+        return job;
+    }
     let whole_target = head.target.of(bytes);
     let target = head.target_parts;
     let authority = head.authority(bytes).unwrap_or_default();

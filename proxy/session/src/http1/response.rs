@@ -13,7 +13,7 @@ use super::input::Input;
 use super::pump::{Inbound, Moved, Pump, PumpError};
 use super::{Scratch, reply};
 use crate::limits::{EXPECT_CONTINUE_TIMEOUT, MAX_FIELDS, MAX_INTERIM_RESPONSES, MAX_RESPONSE_HEAD_BYTES};
-use crate::meter::Method;
+use crate::meter::{Method, Slow};
 use crate::middleware::grpc_web::{Call, Filter};
 use crate::record::{Failure, Phase};
 use crate::stream::Conn;
@@ -37,6 +37,8 @@ pub(crate) struct Context<'a, E: Engine> {
     /// From the whole request to the head of the answer.
     pub(crate) head_timeout: Option<Duration>,
     pub(crate) send_until: Time,
+    /// How long the client may take for what is sent to it at a time.
+    pub(crate) send_stall: Option<Duration>,
 }
 
 /// How far the request came, as its sender and the answer's side both see it.
@@ -125,6 +127,7 @@ pub(crate) async fn answer<E: Engine>(
         }
         progress.status.set(plan.status);
         let mut pump = Pump {
+            worker: context.worker,
             from: context.server,
             input,
             to: context.client,
@@ -132,6 +135,7 @@ pub(crate) async fn answer<E: Engine>(
             filter: plan.filter,
             recv_until: Time::NEVER,
             send_until: context.send_until,
+            send_stall: context.send_stall,
             progress: &progress.moved,
         };
         match pump.run(plan.head, plan.inbound).await {
@@ -143,7 +147,11 @@ pub(crate) async fn answer<E: Engine>(
             }
             Err(PumpError::From(error)) => return Err(server_fault(body_reason(&error), 502)),
             Err(PumpError::Framing(reject)) => return Err(server_fault(reject.reason, 502)),
-            Err(PumpError::To(error)) => return Err(Broken::Client(client_reason(&error))),
+            Err(PumpError::To(error)) => {
+                let reason = client_reason(&error);
+                let _ = context.worker.unless_slow::<()>(Err(error), Slow::Answer);
+                return Err(Broken::Client(reason));
+            }
         }
     }
 }
@@ -199,11 +207,14 @@ async fn read_head<E: Engine>(
         true => Time::NEVER,
         false => engine.now().after(EXPECT_CONTINUE_TIMEOUT),
     };
-    let mut parsed = 0;
+    let (mut parsed, mut seen) = (0, 0);
     loop {
         let held = input.bytes().len();
-        // As with request heads: one that drips in is not parsed on every byte.
-        if held > 0 && (parsed == 0 || held >= 2 * parsed || head::may_be_complete(input.bytes(), parsed)) {
+        // As with request heads: one that drips in is not parsed, or looked at, on every byte.
+        let may_end = || head::may_be_complete(input.bytes(), seen);
+        let look = held > 0 && (parsed == 0 || held >= 2 * parsed || may_end());
+        seen = held;
+        if look {
             if let Some(plan) = plan(context, input)? {
                 return Ok(plan);
             }

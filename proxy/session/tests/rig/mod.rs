@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pancake_engine::{Engine, ListenOptions, Listener, Options, epoll, ring};
 use pancake_session::meter::WorkerMeter;
+use pancake_session::pressure::Budget;
 use pancake_session::record::{Record, Sink};
 use pancake_session::settings::EntryPoint;
 use pancake_session::{Worker, accept, worker};
@@ -68,6 +70,8 @@ pub struct Rig {
     pub address: SocketAddr,
     pub table: Arc<ArcSwap<Table>>,
     pub meter: Arc<WorkerMeter>,
+    /// Of a memory budget of 100.
+    pub used: Arc<AtomicU64>,
     records: mpsc::Receiver<Seen>,
     drain: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -114,18 +118,19 @@ impl Rig {
         let (drain, drained) = tokio::sync::oneshot::channel();
         let (ready, address) = mpsc::channel();
         let (send_records, records) = mpsc::channel();
-        let shared = (table.clone(), meter.clone());
+        let used = Arc::new(AtomicU64::new(0));
+        let shared = (table.clone(), meter.clone(), used.clone());
         let thread = std::thread::spawn(move || {
             let options = Options::default();
-            let (table, meter) = shared;
-            let job = Job { table, meter, entry, records: send_records, ready, drained };
+            let (table, meter, used) = shared;
+            let job = Job { table, meter, used, entry, records: send_records, ready, drained };
             match on {
                 On::Ring => ring::run(&options, |engine| work(engine, job)).unwrap(),
                 On::Epoll => epoll::run(&options, |engine| work(engine, job)).unwrap(),
             }
         });
         let address = address.recv_timeout(PATIENCE).expect("the worker listens");
-        Rig { address, table, meter, records, drain: Some(drain), thread: Some(thread) }
+        Rig { address, table, meter, used, records, drain: Some(drain), thread: Some(thread) }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -168,6 +173,7 @@ impl Rig {
 struct Job {
     table: Arc<ArcSwap<Table>>,
     meter: Arc<WorkerMeter>,
+    used: Arc<AtomicU64>,
     entry: EntryPoint,
     records: mpsc::Sender<Seen>,
     ready: mpsc::Sender<SocketAddr>,
@@ -186,6 +192,8 @@ async fn work<E: Engine>(engine: E, job: Job) {
             sink: Box::new(Channel(job.records)),
             secure: worker::Secure::bare(),
             tokens: Arc::default(),
+            admission: Arc::default(),
+            memory: Some(Budget { bytes: 100, used: Box::new(move || job.used.load(Ordering::Relaxed)) }),
             workers: 1,
             hostname: "edge-1".into(),
         },

@@ -129,7 +129,7 @@ fn server(
     let authority = if implied { host } else { format!("{host}:{}", url.port) };
     let live = match was {
         Some(was) if keep_verdict || was.live.is_up() => was.live.clone(),
-        Some(was) => Arc::new(ServerLive::new(was.live.address.load().as_deref().copied())),
+        Some(was) => Arc::new(was.live.fresh()),
         None => Arc::new(ServerLive::new(url.address.map(|ip| SocketAddr::new(ip, url.port)))),
     };
     let configured: Arc<str> = was.map_or_else(|| spec.url.as_str().into(), |was| was.url.clone());

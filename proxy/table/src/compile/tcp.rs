@@ -130,7 +130,7 @@ fn server(
     let parsed = server_url::parse_tcp(&spec.address).ok()?;
     let live = match was {
         Some(was) if keep_verdict || was.live.is_up() => was.live.clone(),
-        Some(was) => Arc::new(ServerLive::new(was.live.address.load().as_deref().copied())),
+        Some(was) => Arc::new(was.live.fresh()),
         None => Arc::new(ServerLive::new(parsed.address.map(|ip| SocketAddr::new(ip, parsed.port)))),
     };
     let address: Arc<str> = was.map_or_else(|| spec.address.as_str().into(), |was| was.address.clone());

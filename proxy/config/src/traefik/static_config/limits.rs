@@ -13,11 +13,13 @@ const MIN_MEMORY_BUDGET: u64 = 16 * 1024 * 1024;
 pub struct Limits {
     /// How many connections of clients.
     pub connections: ConnectionLimits,
-    /// `memoryBudget`: bytes for connections and what is under way; over it load is shed. None means no limit.
+    /// `memoryBudget`: bytes of the heap of the process; near it load is shed. None means no limit.
     pub memory_budget: Option<u64>,
     /// `tlsHandshakeTimeout`: from the accepted connection to the end of the handshake. Default 10 s, none means no
     /// limit.
     pub tls_handshake_timeout: Option<Duration>,
+    /// `writeStallTimeout`: how long a client may take for what is sent to it at a time. Default 60 s, none means no limit.
+    pub write_stall_timeout: Option<Duration>,
 }
 
 impl Default for Limits {
@@ -26,6 +28,7 @@ impl Default for Limits {
             connections: ConnectionLimits::default(),
             memory_budget: None,
             tls_handshake_timeout: Some(Duration::from_secs(10)),
+            write_stall_timeout: Some(Duration::from_secs(60)),
         }
     }
 }
@@ -51,6 +54,7 @@ pub(super) fn limits(section: &Fields<'_, '_>) -> Limits {
         tls_handshake_timeout: section
             .duration("tlsHandshakeTimeout")
             .map_or(default.tls_handshake_timeout, limit),
+        write_stall_timeout: section.duration("writeStallTimeout").map_or(default.write_stall_timeout, limit),
     }
 }
 

@@ -110,7 +110,7 @@ accessLog: {format: json, filePath: /var/log/access.log, bufferingSize: 100}
 log: {level: info, format: json, noColor: true, filePath: /var/log/x}
 serversTransport: {maxIdleConnsPerHost: 7, forwardingTimeouts: {dialTimeout: 1s, responseHeaderTimeout: 2s, idleConnTimeout: 3s}}
 core: {defaultRuleSyntax: v3}
-pancake: {workers: 4, engine: epoll, stateDir: /var/lib/pancake, limits: {maxConnections: 1000, maxConnectionsPerAddress: 0, memoryBudget: 512MiB, tlsHandshakeTimeout: 0}}
+pancake: {workers: 4, engine: epoll, stateDir: /var/lib/pancake, limits: {maxConnections: 1000, maxConnectionsPerAddress: 0, memoryBudget: 512MiB, tlsHandshakeTimeout: 0, writeStallTimeout: 7s}}
 ";
     let settings = read_text(text).unwrap();
     assert!(settings.entry_points[0].forwarded_headers.not_append_x_forwarded_for);
@@ -146,6 +146,7 @@ pancake: {workers: 4, engine: epoll, stateDir: /var/lib/pancake, limits: {maxCon
                 connections: ConnectionLimits { max: Some(1000), max_per_address: None },
                 memory_budget: Some(512 * 1024 * 1024),
                 tls_handshake_timeout: None,
+                write_stall_timeout: Some(Duration::from_secs(7)),
             },
         }
     );
