@@ -12,8 +12,8 @@ use prost::Message as _;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
 use crate::acme::shared::Answer;
 use crate::acme::storage::{Bytes, Stored, StoredCertificate};
@@ -98,20 +98,19 @@ fn usable(one: &StoredCertificate) -> Result<(), String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&one.certificate.0).collect();
     let chain = chain.map_err(|_| "the chain is not PEM")?;
     let key = PrivateKeyDer::from_pem_slice(&one.key.0).map_err(|_| "the key is not PEM")?;
-    belongs(chain, &key)
+    belongs(&chain, &key)
 }
 
-fn belongs(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'_>) -> Result<(), String> {
-    if chain.is_empty() {
-        return Err("the chain is empty".into());
-    }
+fn belongs(chain: &[CertificateDer<'_>], key: &PrivateKeyDer<'_>) -> Result<(), String> {
+    let end = chain.first().ok_or("the chain is empty")?;
     let key = any_supported_type(key).map_err(|_| "the key cannot be used")?;
-    match CertifiedKey::new(chain, key).keys_match() {
-        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
-        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+    // Not by rustls: it refuses the critical extension of a tls-alpn-01 certificate.
+    let (_, end) = X509Certificate::from_der(end).map_err(|_| "the certificate cannot be read")?;
+    match key.public_key() {
+        Some(public) if public.as_ref() != end.tbs_certificate.subject_pki.raw => {
             Err("the key does not belong to the certificate".into())
         }
-        Err(_) => Err("the certificate cannot be read".into()),
+        _ => Ok(()),
     }
 }
 
@@ -138,7 +137,7 @@ fn answer(one: wire::Answer) -> Result<Answer, String> {
         }
         Some(wire::answer::Kind::TlsAlpn(wire::TlsAlpn { host, certificate, key })) => {
             let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.clone()));
-            belongs(vec![CertificateDer::from(certificate.clone())], &der)
+            belongs(&[CertificateDer::from(certificate.clone())], &der)
                 .map_err(|why| format!("the one for {}: {why}", host.escape_debug()))?;
             Ok(Answer::TlsAlpn { host, certificate: Bytes(certificate), key: Bytes(key) })
         }
@@ -265,6 +264,10 @@ pub(super) mod tests {
         let alpn = vec![wire::Answer { kind: Some(wire::answer::Kind::TlsAlpn(alpn)) }];
         let alpn = wire::Update { answers: Some(wire::Answers { answers: alpn }), ..wire::Update::default() };
         assert!(refused(alpn).contains("the key cannot be used"));
+        let good = to_wire(&crate::acme::alpn::certificate("a.example", "x.y").unwrap());
+        let good = wire::Answers { answers: vec![good] };
+        let good = wire::Update { answers: Some(good), ..wire::Update::default() };
+        assert_eq!(read(good, &BTreeMap::new()).answers.map(|all| all.len()), Some(1));
         let keys = |length: usize, until: u64, number: usize| {
             let key = wire::TicketKey {
                 key: vec![1; length],
