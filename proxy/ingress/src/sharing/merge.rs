@@ -50,8 +50,8 @@ mod tests {
         let (old, new) = (certificate("a.example", 2031), certificate("a.example", 2032));
         let only = certificate("b.example", 2031);
         let here = with(&[new.clone(), only.clone()]);
-        assert_eq!(merge(Some(&with(&[old.clone()])), &here, now()), with(&[new.clone(), only]));
-        assert_eq!(merge(Some(&with(&[new.clone()])), &with(&[old]), now()), with(&[new]));
+        assert_eq!(merge(Some(&with(std::slice::from_ref(&old))), &here, now()), with(&[new.clone(), only]));
+        assert_eq!(merge(Some(&with(std::slice::from_ref(&new))), &with(&[old]), now()), with(&[new]));
     }
 
     #[test]

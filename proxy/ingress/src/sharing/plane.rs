@@ -458,3 +458,6 @@ impl Shared for Plane {
         self.shown.send_replace(self.told.get());
     }
 }
+
+#[cfg(test)]
+mod tests;
