@@ -80,25 +80,40 @@ fn one_order_serves_all_whatever_happens_to_the_control_plane() {
     assert_eq!(rig.ca.as_ref().unwrap().counts(), (1, 1), "nothing was ordered again");
 }
 
-/// Takes as long as a lease: the time after which the one that ordered is given up.
-#[test]
-fn when_the_one_that_orders_is_killed_another_one_finishes() {
-    let Some(rig) = Rig::start(true, &[]) else { return };
+/// `b` orders and is sent the signal while the CA looks; `a` takes over when the lease of `b` has ended, which takes 15 s.
+fn another_finishes_after(signal: &str) -> Option<(Rig, Proxy, Proxy)> {
+    let rig = Rig::start(true, &[])?;
     let ca = rig.ca.as_ref().unwrap();
     let challenge = "httpChallenge.entryPoint=web";
-    let mut b = rig.proxy("b", challenge, ORDERS);
+    let b = rig.proxy("b", challenge, ORDERS);
     rig.until("the CA asks", || ca.relay.seen() > 0);
     let a = rig.proxy("a", challenge, ORDERS);
     rig.until_current(2);
-    b.process.signal("KILL").unwrap();
-    b.process.wait_exit(rig::SOON).unwrap();
+    b.process.signal(signal).unwrap();
     ca.relay.lead_to(Some(a.web));
     rig.until("the other one serves", || served(&a).is_some());
     assert_eq!(ca.counts(), (1, 1));
-    let orders: Vec<_> =
-        rig.control_log().lines().filter(|line| line.contains("may order")).map(str::to_owned).collect();
+    let log = rig.control_log();
+    let orders: Vec<_> = log.lines().filter(|line| line.contains("may order")).collect();
     assert_eq!(orders.len(), 2, "{orders:?}");
     assert!(orders[0].contains("token=1") && orders[1].contains("token=2"), "{orders:?}");
+    Some((rig, a, b))
+}
+
+#[test]
+fn when_the_one_that_orders_is_killed_another_one_finishes() {
+    another_finishes_after("KILL");
+}
+
+#[test]
+fn one_that_slept_through_its_lease_changes_nothing_and_serves_what_the_other_ordered() {
+    let Some((rig, a, b)) = another_finishes_after("STOP") else { return };
+    let certificate = served(&a).unwrap();
+    b.process.signal("CONT").unwrap();
+    rig.until("it serves the other's", || served(&b).as_deref() == Some(&certificate));
+    rig.until_current(2);
+    assert!(served(&a).as_deref() == Some(&certificate));
+    assert_eq!((rig.shared(), rig.ca.as_ref().unwrap().counts()), (1, (1, 1)));
 }
 
 #[test]

@@ -186,6 +186,6 @@ fn what_proxies_share_is_kept_and_only_its_owner_can_read_the_file() {
     assert_eq!(mode(), 0o600);
     assert_eq!(contents.shared["le"], resolver);
     assert_eq!(contents.leases["le"], lease);
-    assert_eq!(contents.ticket_keys, [key.clone()]);
+    assert_eq!(contents.ticket_keys, [key]);
     assert!(!format!("{contents:?}").contains("7, 7"), "keys do not show themselves");
 }

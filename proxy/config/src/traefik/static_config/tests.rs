@@ -270,14 +270,14 @@ fn keys_are_not_sent_to_other_machines_in_plaintext_unless_asked() {
         );
         read_text(&text).map(|settings| settings.pancake.sharing.unwrap().allow_plaintext)
     };
-    assert_eq!(with("http://127.0.0.1:7700", "").unwrap(), false);
+    assert!(!with("http://127.0.0.1:7700", "").unwrap());
     let problem = with("http://10.0.0.5:7700", "").unwrap_err()[0].to_string();
     assert!(
         problem.contains("pancake.sharing would send private keys to http://10.0.0.5:7700 in plaintext"),
         "{problem}"
     );
     assert!(problem.contains("allowPlaintext: true") && problem.contains(":2:"), "{problem}");
-    assert_eq!(with("http://10.0.0.5:7700", ", allowPlaintext: true").unwrap(), true);
+    assert!(with("http://10.0.0.5:7700", ", allowPlaintext: true").unwrap());
     let alone = read_text("pancake: {sharing: {tokenFile: /t}}").unwrap_err()[0].to_string();
     assert!(
         alone.contains("pancake.sharing needs a control plane; expected providers.pancake.endpoint"),
