@@ -6,13 +6,13 @@ mod rig;
 use std::fs;
 
 use pancake_bench::stack::Proxy;
-use rig::{Rig, resumes, s_client, served, session};
+use rig::{Rig, YEAR, resumes, s_client, served, session};
 
 const ORDERS: &str = "{certResolver: le}";
 
 /// The CA finds proxy `a` only, and `b` orders.
 fn one_orders_and_the_other_answers(challenge: &str) -> Option<(Rig, Proxy, Proxy)> {
-    let rig = Rig::start(true, &[])?;
+    let rig = Rig::start(Some(YEAR), &[])?;
     let a = rig.proxy("a", challenge, "{}");
     let ca = rig.ca.as_ref().unwrap();
     ca.relay.lead_to(Some(a.web));
@@ -82,7 +82,7 @@ fn one_order_serves_all_whatever_happens_to_the_control_plane() {
 
 /// `b` orders and is sent the signal while the CA looks; `a` takes over when the lease of `b` has ended, which takes 15 s.
 fn another_finishes_after(signal: &str) -> Option<(Rig, Proxy, Proxy)> {
-    let rig = Rig::start(true, &[])?;
+    let rig = Rig::start(Some(YEAR), &[])?;
     let ca = rig.ca.as_ref().unwrap();
     let challenge = "httpChallenge.entryPoint=web";
     let b = rig.proxy("b", challenge, ORDERS);
@@ -116,10 +116,30 @@ fn one_that_slept_through_its_lease_changes_nothing_and_serves_what_the_other_or
     assert_eq!((rig.shared(), rig.ca.as_ref().unwrap().counts()), (1, (1, 1)));
 }
 
+/// Takes two lives of a certificate, which are as short as the clients allow.
+#[test]
+fn what_ends_soon_is_renewed_without_the_control_plane_which_is_told_later() {
+    let Some(mut rig) = Rig::start(Some(15), &[]) else { return };
+    let challenge = "httpChallenge.entryPoint=web";
+    let (a, b) = (rig.proxy("a", challenge, "{}"), rig.proxy("b", challenge, "{}"));
+    rig.ca.as_ref().unwrap().relay.lead_to(Some(b.web));
+    rig.until_current(2);
+    rig.reroute("b", ORDERS);
+    rig.until("both serve it", || served(&b).is_some() && served(&a) == served(&b));
+    rig.kill_control();
+    let (first, issued) = (served(&a), rig.ca.as_ref().unwrap().counts().1);
+    rig.until("it is renewed", || served(&b).is_some_and(|now| Some(now) != first));
+    assert!(rig.ca.as_ref().unwrap().counts().1 > issued);
+    assert!(b.process.output().contains("orders without the control plane"), "{}", b.process.output());
+    rig.start_control();
+    rig.until("the other one has a new one too", || served(&a).is_some_and(|now| Some(now) != first));
+    assert_eq!(rig.ca.as_ref().unwrap().counts().0, 1, "with the same account");
+}
+
 #[test]
 fn rotated_ticket_keys_still_resume_what_the_one_before_encrypted() {
     // Long enough for the clients to run, short enough to wait for.
-    let rig = Rig::start(false, &["--ticket-key-period=4"]).unwrap();
+    let rig = Rig::start(None, &["--ticket-key-period=4"]).unwrap();
     let (a, b) = (rig.proxy("a", "", "{}"), rig.proxy("b", "", "{}"));
     rig.until_current(2);
     let file = rig.dir.path().join("session");
@@ -138,7 +158,7 @@ fn rotated_ticket_keys_still_resume_what_the_one_before_encrypted() {
 
 #[test]
 fn a_proxy_without_the_right_token_is_given_nothing_and_serves() {
-    let rig = Rig::start(false, &[]).unwrap();
+    let rig = Rig::start(None, &[]).unwrap();
     let right = rig.dir.path().join("token");
     rig::write_secret(&right, &"x".repeat(32));
     let a = rig.proxy("a", "", "{}");

@@ -16,6 +16,8 @@ use pancake_bench::stack::{Proxy, START, control_command, program};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 pub const SOON: Duration = Duration::from_secs(60);
+/// Seconds; nothing is renewed in a test.
+pub const YEAR: u64 = 365 * 86_400;
 
 /// Everything but the proxies.
 pub struct Rig {
@@ -37,12 +39,12 @@ pub struct Ca {
 }
 
 impl Rig {
-    /// None: there is no CA on this machine, which is said aloud.
-    pub fn start(with_ca: bool, arguments: &[&str]) -> Option<Rig> {
+    /// With a CA whose certificates are good for so many seconds. None: there is no CA on this machine, which is said aloud.
+    pub fn start(validity: Option<u64>, arguments: &[&str]) -> Option<Rig> {
         let dir = tempfile::tempdir().unwrap();
-        let ca = match with_ca {
-            true => Some(Ca::start(dir.path())?),
-            false => None,
+        let ca = match validity {
+            Some(validity) => Some(Ca::start(dir.path(), validity)?),
+            None => None,
         };
         write_secret(&dir.path().join("token"), &"t".repeat(32));
         let control_addr = free_addr().unwrap();
@@ -140,7 +142,7 @@ impl Rig {
 }
 
 impl Ca {
-    fn start(dir: &Path) -> Option<Ca> {
+    fn start(dir: &Path, validity: u64) -> Option<Ca> {
         for name in ["/usr/bin/pebble", "/usr/bin/pebble-challtestsrv"] {
             if !Path::new(name).is_file() {
                 assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{name} is missing: install pebble");
@@ -172,7 +174,7 @@ impl Ca {
             "listenAddress": listen, "managementListenAddress": management,
             "certificate": dir.join("leaf.pem"), "privateKey": dir.join("leaf.key"),
             "httpPort": relay.port, "tlsPort": relay.port,
-            "ocspResponderURL": "", "externalAccountBindingRequired": false,
+            "certificateValidityPeriod": validity, "ocspResponderURL": "", "externalAccountBindingRequired": false,
         }});
         let config = dir.join("pebble.json");
         fs::write(&config, settings.to_string()).unwrap();
