@@ -8,6 +8,7 @@ use tonic_prost_build::FileDescriptorSet;
 
 const CONTROL: &str = "proto/control.proto";
 const ROUTING: &str = "../../proxy/table/proto/routing.proto";
+const CERTIFICATES: &str = "../../proxy/table/proto/certificates.proto";
 
 /// Fields that hold an enum, which JSON shows by name.
 const STATES: [&str; 4] =
@@ -17,6 +18,7 @@ const MODES: [&str; 2] = ["Instance.mode", "RegisterRequest.mode"];
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={CONTROL}");
     println!("cargo:rerun-if-changed={ROUTING}");
+    println!("cargo:rerun-if-changed={CERTIFICATES}");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
 
     let control = compile(CONTROL)?;
@@ -44,6 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         tonic_prost_build::configure()
             .extern_path(".pancake.routing.v1", "::pancake_table::proto")
             .compile_fds(compile(ROUTING)?)?;
+        tonic_prost_build::configure()
+            .extern_path(".pancake.certificates.v1", "::pancake_table::certificates")
+            .compile_fds(compile(CERTIFICATES)?)?;
     }
     Ok(())
 }

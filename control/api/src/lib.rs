@@ -16,6 +16,13 @@ pub mod routing {
     tonic::include_proto!("pancake.routing.v1");
 }
 
+/// `pancake.certificates.v1`: what proxies share. Its messages are those of `pancake_table::certificates`.
+#[cfg(feature = "routing")]
+pub mod certificates {
+    #![allow(missing_docs, clippy::doc_markdown)]
+    tonic::include_proto!("pancake.certificates.v1");
+}
+
 /// How JSON shows enums.
 pub mod json;
 

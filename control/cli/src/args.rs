@@ -50,6 +50,8 @@ pub enum Command {
     Routes,
     /// List control plane nodes.
     Nodes,
+    /// Lists certificates that proxies share, until when they are good, and who orders.
+    Certificates,
     /// Show what is published, what each proxy serves, and alarms.
     Status,
     /// Add an instance of a service, or replace the one with the same id.

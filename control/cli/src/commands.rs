@@ -1,5 +1,7 @@
 //! One module per kind of command.
 
+/// `certificates`.
+mod certificates;
 /// `register`, `renew`, `deregister`, `router`, `release`.
 mod change;
 /// `drain`.
@@ -25,6 +27,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Services(args) => list::services(client, output, args).await,
         Command::Routes => list::routes(client, output).await,
         Command::Nodes => list::nodes(client, output).await,
+        Command::Certificates => certificates::certificates(client, output).await,
         Command::Status => list::status(client, output).await,
         Command::Register(args) => change::register(client, output, *args).await,
         Command::Renew(args) => change::renew(client, output, args.id).await,

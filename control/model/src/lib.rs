@@ -15,6 +15,8 @@ pub mod name;
 pub mod registration;
 /// Rules that lead to services.
 pub mod router;
+/// What proxies share.
+pub mod sharing;
 /// The order of records: (incarnation, sequence).
 pub mod stamp;
 /// States of an instance and how news changes them.

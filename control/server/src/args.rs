@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pancake_control::settings::Settings;
+use pancake_control::settings::{Settings, SharingSettings};
+use pancake_control::token::Token;
 use pancake_model::name::NodeId;
 
 /// The control plane of Pancake: discovers services and tells proxies where requests go.
@@ -42,6 +44,16 @@ pub struct Dev {
     /// Listen on an address other than loopback. There is no authentication yet: who reaches it can change routes.
     #[arg(long)]
     pub allow_remote: bool,
+    /// Lets proxies share certificates, challenges and ticket keys: those that know the text in this file. Private keys are
+    /// then kept in the data directory.
+    #[arg(long, value_name = "FILE", env = "PANCAKE_SHARING_TOKEN_FILE")]
+    pub sharing_token_file: Option<PathBuf>,
+    /// Send private keys to proxies on other machines, though the connection is not encrypted.
+    #[arg(long, requires = "sharing_token_file")]
+    pub sharing_allow_plaintext: bool,
+    /// How long a key of session tickets encrypts. It decrypts for twice as long after that.
+    #[arg(long, value_name = "SECONDS", default_value_t = 21_600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub ticket_key_period: u64,
     /// What to log, as `level` or `target=level,…`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "PANCAKE_LOG")]
     pub log: String,
@@ -73,6 +85,14 @@ impl Dev {
         let node = NodeId::new(self.node.as_str()).context("--node")?;
         let mut settings = Settings::new(node, self.listen, self.data_dir.clone());
         settings.services = self.services.clone();
+        settings.sharing = match &self.sharing_token_file {
+            None => None,
+            Some(path) => Some(SharingSettings {
+                token: Token::read(path).context("--sharing-token-file")?,
+                allow_plaintext: self.sharing_allow_plaintext,
+                ticket_key_period: Duration::from_secs(self.ticket_key_period),
+            }),
+        };
         Ok(settings)
     }
 }

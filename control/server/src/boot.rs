@@ -76,6 +76,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     }
     tasks.spawn(loops::health::run(plane.clone(), stopping.clone()));
     tasks.spawn(loops::sweep::run(plane.clone(), stopping.clone()));
+    if plane.settings().sharing.is_some() {
+        loops::sharing::look(&plane).await;
+        tasks.spawn(loops::sharing::run(plane.clone(), stopping.clone()));
+    }
     tasks.spawn(publish::run::run(plane.clone(), stopping.clone()));
     tasks.spawn(serve::run(plane.clone(), listener, stopping));
     Ok(Running { address, plane, stop, tasks })

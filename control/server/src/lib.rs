@@ -18,6 +18,10 @@ pub mod publish;
 pub mod serve;
 /// Settings and limits.
 pub mod settings;
+/// What proxies share: certificates, who orders them, challenges, ticket keys.
+pub mod sharing;
+/// What a caller must know to be given keys.
+pub mod token;
 /// The world as messages.
 pub mod view;
 /// The status page and its JSON.

@@ -4,5 +4,7 @@
 pub mod file;
 /// Health checks.
 pub mod health;
+/// Keys of session tickets, and answers that have ended.
+pub mod sharing;
 /// Heartbeats, drains, old tombstones and proxies.
 pub mod sweep;

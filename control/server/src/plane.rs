@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::publish::Published;
 use crate::settings::{EVENT_BUFFER, SETTLE_TIMEOUT, Settings};
+use crate::sharing::Sharing;
 use crate::world::{At, OpError, World};
 
 /// An event with its number.
@@ -44,6 +45,7 @@ pub struct Plane {
     events: broadcast::Sender<Arc<Numbered>>,
     event_numbers: AtomicU64,
     snapshots: watch::Sender<Arc<Published>>,
+    sharing: watch::Sender<()>,
     version_floor: AtomicU64,
 }
 
@@ -63,6 +65,7 @@ impl Plane {
             events: broadcast::Sender::new(EVENT_BUFFER),
             event_numbers: AtomicU64::new(0),
             snapshots,
+            sharing: watch::Sender::new(()),
             version_floor: AtomicU64::new(0),
         })
     }
@@ -139,6 +142,35 @@ impl Plane {
             Ok(result) => result,
             Err(e) => Err(pancake_store::Error::Io { path: "store".into(), reason: e.to_string() }),
         }
+    }
+
+    /// Changes what is shared and need not last, and wakes those who follow it. No snapshot depends on it.
+    pub fn share<T>(&self, change: impl FnOnce(&mut Sharing, At) -> T) -> T {
+        let result = self.update_quietly(|world, at| change(&mut world.sharing, at));
+        self.sharing.send_replace(());
+        result
+    }
+
+    /// As [`Plane::commit`], for what is shared. `plan` says what to store and what to tell `apply`.
+    pub async fn commit_sharing<P: Send + 'static, T: Send + 'static>(
+        self: &Arc<Self>,
+        plan: impl FnOnce(&Sharing, At) -> Result<(Vec<Write>, P), OpError> + Send + 'static,
+        apply: impl FnOnce(&mut Sharing, P, At) -> T + Send + 'static,
+    ) -> Result<T, OpError> {
+        let plane = self.clone();
+        let work = tokio::spawn(async move {
+            let _order = plane.commits.lock().await;
+            let at = plane.now();
+            let (writes, planned) = plane.read(|world| plan(&world.sharing, at))?;
+            plane.store(writes).await?;
+            Ok(plane.share(|sharing, at| apply(sharing, planned, at)))
+        });
+        work.await.unwrap_or_else(|e| Err(OpError::Precondition(format!("the change failed: {e}"))))
+    }
+
+    /// Changes with each change of what is shared, and of who follows it.
+    pub fn sharing(&self) -> watch::Receiver<()> {
+        self.sharing.subscribe()
     }
 
     /// Changes with each update.

@@ -3,6 +3,8 @@
 //! HTTP/2 with a gRPC content type goes to the services, everything else to the web pages. What it does not do: TLS
 //! and authentication; the listener therefore stays on loopback unless told otherwise (`crate::boot`).
 
+/// `pancake.certificates.v1.Certificates`: what proxies share.
+pub mod certificates;
 /// `pancake.control.v1.Control`.
 pub mod control;
 /// Requests explained by the published table.
@@ -20,9 +22,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use pancake_api::certificates::certificates_server::CertificatesServer;
 use pancake_api::control::control_server::ControlServer;
 use pancake_api::routing::routing_server::RoutingServer;
 use pancake_api::{CONTROL_DESCRIPTOR_SET, MAX_CONTROL_REQUEST, MAX_PROXY_MESSAGE};
+use pancake_table::certificates::MAX_MESSAGE_BYTES as MAX_SHARED_MESSAGE;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tonic::body::Body;
@@ -99,6 +103,7 @@ struct Dispatch<R: Reflection> {
     peer: Option<SocketAddr>,
     control: ControlServer<control::ControlService>,
     routing: RoutingServer<routing::RoutingService>,
+    certificates: CertificatesServer<certificates::CertificatesService>,
     health: HealthServer<HealthService>,
     reflection: ServerReflectionServer<R>,
 }
@@ -113,10 +118,12 @@ async fn dispatch(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(CONTROL_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(pancake_table::proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(pancake_table::certificates::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were made by the build");
     let control = control::ControlService::new(plane.clone(), stop.clone());
     let routing = routing::RoutingService::new(plane.clone(), stop.clone());
+    let certificates = certificates::CertificatesService::new(plane.clone(), stop.clone());
     let dispatch = Dispatch {
         plane: plane.clone(),
         peer: None,
@@ -124,6 +131,9 @@ async fn dispatch(
         routing: RoutingServer::new(routing)
             .max_decoding_message_size(MAX_PROXY_MESSAGE)
             .max_encoding_message_size(MAX_SNAPSHOT),
+        certificates: CertificatesServer::new(certificates)
+            .max_decoding_message_size(MAX_SHARED_MESSAGE)
+            .max_encoding_message_size(MAX_SHARED_MESSAGE),
         health: HealthServer::new(health),
         reflection,
     };
@@ -138,6 +148,7 @@ impl<R: Reflection> Clone for Dispatch<R> {
             peer: self.peer,
             control: self.control.clone(),
             routing: self.routing.clone(),
+            certificates: self.certificates.clone(),
             health: self.health.clone(),
             reflection: self.reflection.clone(),
         }
@@ -164,6 +175,7 @@ impl<R: Reflection> Dispatch<R> {
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         let answered: Result<Response<Body>, Infallible> = match service {
             "pancake.control.v1.Control" => self.control.call(request).await,
+            "pancake.certificates.v1.Certificates" => self.certificates.call(request).await,
             "pancake.routing.v1.Routing" => self.routing.call(request).await,
             "grpc.health.v1.Health" => self.health.call(request).await,
             "grpc.reflection.v1.ServerReflection" => self.reflection.call(request).await,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use pancake_model::name::NodeId;
 
+use crate::token::Token;
+
 /// Instances registered over the API.
 pub const MAX_REGISTRATIONS: usize = 50_000;
 /// Routers put over the API.
@@ -54,6 +56,22 @@ pub const DRAIN_POLL: Duration = Duration::from_millis(100);
 /// Questions wait this long for changes before them to be published.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Who orders waits this long for proxies to be able to answer a challenge.
+pub const SPREAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A ticket key encrypts this long unless told otherwise.
+pub const TICKET_KEY_PERIOD: Duration = Duration::from_secs(6 * 3_600);
+
+/// How proxies share certificates, if they do.
+#[derive(Clone, Debug)]
+pub struct SharingSettings {
+    /// What a proxy must know.
+    pub token: Token,
+    /// Whether keys may travel to other machines, though there is no TLS.
+    pub allow_plaintext: bool,
+    /// How long a ticket key encrypts, at least a second.
+    pub ticket_key_period: Duration,
+}
+
 /// Settings of the process.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -71,6 +89,8 @@ pub struct Settings {
     pub coalesce: Duration,
     /// A drain waits this long for a proxy that is away.
     pub proxy_grace: Duration,
+    /// None: proxies share nothing.
+    pub sharing: Option<SharingSettings>,
     /// Between two looks at heartbeats, tombstones and drains.
     pub sweep: Duration,
 }
@@ -86,6 +106,7 @@ impl Settings {
             file_poll: pancake_discovery::sources::static_file::watch::POLL,
             coalesce: Duration::from_millis(50),
             proxy_grace: Duration::from_secs(15),
+            sharing: None,
             sweep: Duration::from_millis(250),
         }
     }

@@ -1,5 +1,7 @@
 //! The world as messages: what gRPC, the JSON API and the status page show.
 
+/// What proxies share, without keys.
+mod certificates;
 /// From messages to the model, refusing what is out of bounds.
 pub mod incoming;
 
@@ -18,6 +20,8 @@ use crate::plane::Numbered;
 use crate::proxies::DrainView;
 use crate::publish::qualified;
 use crate::world::{At, World, count};
+
+pub use certificates::certificates;
 
 /// Services and their instances, by name.
 pub fn services(world: &World, only: &str, tombstones: bool, at: At) -> Vec<api::Service> {

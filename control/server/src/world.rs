@@ -30,6 +30,7 @@ use pancake_store::Contents;
 use crate::proxies::Proxies;
 use crate::publish::Published;
 use crate::settings::MAX_ALARMS;
+use crate::sharing::Sharing;
 
 pub use routers::Effective;
 
@@ -86,6 +87,8 @@ pub struct World {
     pub catalog: Catalog,
     /// Proxies and the confirmations of drains.
     pub proxies: Proxies,
+    /// Certificates and what belongs to them.
+    pub sharing: Sharing,
     registrations: BTreeMap<InstanceId, Registration>,
     entries: BTreeMap<ServiceName, ServiceEntry>,
     file_problems: Vec<Problem>,
@@ -114,10 +117,11 @@ pub struct Purposes {
 impl World {
     /// What the store remembers. Instances that the last published snapshot showed as active count as alive until
     /// their first check says otherwise: a restart takes nothing out of rotation.
-    pub fn restore(local: Node, contents: Contents, published: Arc<Published>, at: At) -> World {
+    pub fn restore(local: Node, mut contents: Contents, published: Arc<Published>, at: At) -> World {
         let mut world = World {
             catalog: Catalog::new(local),
             proxies: Proxies::default(),
+            sharing: Sharing::restore(&mut contents, at.mono),
             registrations: BTreeMap::new(),
             entries: BTreeMap::new(),
             file_problems: Vec::new(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pancake_model::name::{InstanceId, RouterName, ServiceName};
 use pancake_model::registration::{Drain, Registration, ServiceEntry};
 use pancake_model::router::Router;
+use pancake_model::sharing::{LeaseRecord, SharedResolver, TicketKey};
 
 /// Everything that is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,12 @@ pub struct Contents {
     pub proxies: BTreeSet<String>,
     /// What proxies were sent last.
     pub publication: Option<Publication>,
+    /// Certificates that proxies share, by the name of their resolver.
+    pub shared: BTreeMap<String, SharedResolver>,
+    /// Who may order, by the name of the resolver.
+    pub leases: BTreeMap<String, LeaseRecord>,
+    /// Keys of session tickets, oldest first.
+    pub ticket_keys: Vec<TicketKey>,
 }
 
 /// A published snapshot.
@@ -57,4 +64,10 @@ pub enum Write {
     DeleteProxy(String),
     /// Replaces the last published snapshot.
     Publish(Publication),
+    /// Replaces what a resolver has.
+    PutShared(String, Box<SharedResolver>),
+    /// Replaces the lease of a resolver.
+    PutLease(String, LeaseRecord),
+    /// Replaces all keys of session tickets.
+    PutTicketKeys(Vec<TicketKey>),
 }

@@ -1,10 +1,12 @@
 //! The store in one file, by redb.
 //!
 //! Values are JSON, so that a person can read them and a field can be added without a new schema. Opening verifies
-//! the checksum of every page; a file that fails is refused and left alone.
+//! the checksum of every page; a file that fails is refused and left alone. There are private keys in it: only its owner may
+//! read it.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pancake_model::name::NameError;
@@ -32,10 +34,18 @@ const DRAINS: TableDefinition<&str, &[u8]> = TableDefinition::new("drains");
 const PROXIES: TableDefinition<&str, &[u8]> = TableDefinition::new("proxies");
 const SNAPSHOTS: TableDefinition<&str, &[u8]> = TableDefinition::new("snapshots");
 
+const SHARED: TableDefinition<&str, &[u8]> = TableDefinition::new("shared");
+const LEASES: TableDefinition<&str, &[u8]> = TableDefinition::new("leases");
+const TICKET_KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("ticket_keys");
+
 const KEY_SCHEMA: &str = "schema";
 const KEY_INCARNATION: &str = "incarnation";
 const KEY_VERSION: &str = "version";
 const KEY_LAST: &str = "last";
+const KEY_ALL: &str = "all";
+
+/// Permissions of the file.
+const MODE: u32 = 0o600;
 
 /// The store in one file. One process at a time.
 pub struct Embedded {
@@ -57,6 +67,8 @@ impl Embedded {
             Ok(found) if found.len() == 0 => {
                 return Err(Error::Corrupt { path: path.clone(), reason: "the file is empty".into() });
             }
+            // Made by a version that kept no keys in it.
+            Ok(found) if found.permissions().mode() & 0o077 != 0 => only_owner(&path).map_err(io_error)?,
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => create(directory, &path)?,
             Err(e) => return Err(io_error(e)),
@@ -131,6 +143,10 @@ impl Embedded {
     }
 }
 
+fn only_owner(path: &Path) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE))
+}
+
 fn builder() -> redb::Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
@@ -154,6 +170,8 @@ fn create(directory: &Path, path: &Path) -> Result<(), Error> {
         Ok(())
     })();
     made.map_err(|e| Error::Io { path: path.to_path_buf(), reason: e.to_string() })?;
+    // Nothing is in it yet.
+    only_owner(&born).map_err(io_error)?;
     // A link, unlike a rename, fails if another process was faster; that one's store is used then.
     let linked = fs::hard_link(&born, path);
     fs::remove_file(&born).map_err(io_error)?;
@@ -212,6 +230,9 @@ fn apply(transaction: &redb::WriteTransaction, write: &Write) -> Result<(), redb
             transaction.open_table(META)?.insert(KEY_VERSION, p.version)?;
             put(SNAPSHOTS, KEY_LAST, p.snapshot.clone())
         }
+        Write::PutShared(name, resolver) => put(SHARED, name, json(resolver)),
+        Write::PutLease(name, lease) => put(LEASES, name, json(lease)),
+        Write::PutTicketKeys(keys) => put(TICKET_KEYS, KEY_ALL, json(keys)),
     }
 }
 
@@ -235,6 +256,13 @@ impl Store for Embedded {
             drains: self.rows(&read, DRAINS, InstanceId::new)?.into_iter().collect(),
             proxies: self.rows(&read, PROXIES, Ok)?.into_iter().map(|(id, ())| id).collect(),
             publication: version.zip(snapshot).map(|(version, snapshot)| Publication { version, snapshot }),
+            shared: self.rows(&read, SHARED, Ok)?.into_iter().collect(),
+            leases: self.rows(&read, LEASES, Ok)?.into_iter().collect(),
+            ticket_keys: self
+                .rows(&read, TICKET_KEYS, Ok)?
+                .into_iter()
+                .flat_map(|(_, keys): (String, Vec<_>)| keys)
+                .collect(),
         })
     }
 

@@ -152,3 +152,40 @@ fn a_foreign_redb_file_is_refused() {
     drop(redb::Database::create(directory.path().join(FILE_NAME)).unwrap());
     assert!(matches!(Embedded::open(directory.path()), Err(Error::Corrupt { .. })));
 }
+
+#[test]
+fn what_proxies_share_is_kept_and_only_its_owner_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use pancake_model::sharing::{LeaseRecord, SharedResolver, TicketKey};
+
+    let directory = tempfile::tempdir().unwrap();
+    let mode = || fs::metadata(directory.path().join(FILE_NAME)).unwrap().permissions().mode() & 0o777;
+    let resolver = SharedResolver {
+        version: 3,
+        document: "{}".into(),
+        summaries: vec![],
+        stored_by: "p1".into(),
+        stored_at_unix_ms: 5,
+    };
+    let lease = LeaseRecord { token: 9, holder: None };
+    let key = TicketKey { key: vec![7; 48], encrypts_from: 1, encrypts_until: 2, decrypts_until: 3 };
+    let store = Embedded::open(directory.path()).unwrap();
+    assert_eq!(mode(), 0o600);
+    store
+        .commit(&[
+            Write::PutShared("le".into(), Box::new(resolver.clone())),
+            Write::PutLease("le".into(), lease.clone()),
+            Write::PutTicketKeys(vec![key.clone()]),
+        ])
+        .unwrap();
+    drop(store);
+    // As a version left it that kept no keys.
+    fs::set_permissions(directory.path().join(FILE_NAME), fs::Permissions::from_mode(0o644)).unwrap();
+    let contents = Embedded::open(directory.path()).unwrap().load().unwrap();
+    assert_eq!(mode(), 0o600);
+    assert_eq!(contents.shared["le"], resolver);
+    assert_eq!(contents.leases["le"], lease);
+    assert_eq!(contents.ticket_keys, [key]);
+    assert!(!format!("{contents:?}").contains("7, 7"), "keys do not show themselves");
+}

@@ -29,6 +29,8 @@ pub mod providers;
 pub mod resolve;
 /// The service thread: puts the above together.
 pub mod service;
+/// What is shared with other proxies through the control plane.
+pub mod sharing;
 /// What the process tells about itself.
 pub mod telemetry;
 /// Worker threads.

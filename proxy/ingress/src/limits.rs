@@ -57,6 +57,14 @@ pub const CONTROL_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CONTROL_KEEP_ALIVE_PERIOD: Duration = Duration::from_secs(10);
 /// A probe that is not answered in this time ends the connection.
 pub const CONTROL_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A call about what is shared, a wait for other proxies included, may take this long.
+pub const SHARING_CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// The right to order is renewed at most this often.
+pub const MIN_LEASE_RENEW_PERIOD: Duration = Duration::from_millis(500);
+/// A proxy that shares certificates orders without the control plane only what ends within this.
+pub const ORDER_ALONE_BEFORE: Duration = Duration::from_secs(24 * 60 * 60);
+/// What could not be ordered because of the storage or the control plane is tried again after this.
+pub const ORDER_STORAGE_RETRY: Duration = Duration::from_secs(60);
 /// First pause before the control plane is tried again; doubles each time, with jitter.
 pub const CONTROL_BACKOFF_MIN: Duration = Duration::from_millis(200);
 /// Longest such pause.

@@ -33,6 +33,7 @@ use crate::meters::Meters;
 use crate::providers::control::{self, saved};
 use crate::providers::file;
 use crate::resolve;
+use crate::sharing;
 use crate::workers::Life;
 
 /// Certificates that routers want from a CA.
@@ -174,6 +175,9 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
     spawn_local(resolve::run(table.clone(), changed.clone()));
     spawn_local(meters.clone().tidy(table.clone()));
     spawn_local(edge_log::run(meters.clone()));
+    let host_name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let proxy_id = saved::proxy_id(settings.pancake.state_dir.as_deref(), &host_name);
+    let sharing = sharing::start(&settings, &proxy_id, tickets.clone()).map_err(|reason| anyhow!(reason))?;
     spawn_local(rotate(tickets));
     let acme = certificates::start(certificates::Parts {
         settings: settings.clone(),
@@ -182,13 +186,14 @@ async fn serve(parts: Parts, host: Host) -> Result<()> {
         changes: changes.clone(),
         tokens,
         challenges,
+        sharing,
     });
     if let (Some(provider), Some(seen)) = (settings.providers.file.clone(), files)
         && provider.watch
     {
         spawn_local(file::watch(provider, settings.providers.throttle, seen, changes.clone()));
     }
-    let control = follow_control_plane(&settings, changes, &view, &meters, changed);
+    let control = follow_control_plane(&settings, proxy_id, changes, &view, &meters, changed);
     if let Some(listener) = parts.admin {
         let mut listening = parts.listening;
         listening.push((INTERNAL_ENTRY_POINT.into(), listener.local_addr()?));
@@ -229,6 +234,7 @@ async fn rotate(tickets: Arc<Tickets>) {
 /// Starts what `providers.pancake` asks for.
 fn follow_control_plane(
     settings: &Settings,
+    proxy_id: String,
     changes: Handle,
     view: &Arc<ArcSwap<View>>,
     meters: &Arc<Meters>,
@@ -236,8 +242,6 @@ fn follow_control_plane(
 ) -> Option<Arc<control::Status>> {
     let endpoint = settings.providers.pancake.as_ref()?.endpoint.clone();
     let state_dir = settings.pancake.state_dir.clone();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let proxy_id = saved::proxy_id(state_dir.as_deref(), &host);
     let names = settings.entry_points.iter().map(|entry_point| entry_point.name.clone());
     let status = Arc::new(control::Status::new(endpoint.clone()));
     spawn_local(control::run(control::Parts {

@@ -4,6 +4,8 @@
 //! it ([`check`]), or a [`compiled::Table`] that workers look routes up in. What it does not do: read
 //! configuration text (that is `pancake-config`), pick servers (that is `pancake-balance`).
 
+/// The messages of `pancake.certificates.v1`: what proxies share through a control plane.
+pub mod certificates;
 /// All problems of a snapshot at once.
 pub mod check;
 /// Snapshot to table; unchanged objects keep their identity.

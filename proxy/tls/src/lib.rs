@@ -47,7 +47,7 @@ pub use facts::{Facts, KeyKind};
 pub use generate::{GenerateError, challenge_certificate, generated_default};
 pub use limits::*;
 pub use table::{BareError, Input, Refusal, TlsTable};
-pub use tickets::{TicketError, Tickets};
+pub use tickets::{SharedKey, TicketError, Tickets};
 
 #[cfg(test)]
 mod tests;

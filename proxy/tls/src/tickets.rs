@@ -66,11 +66,77 @@ impl Key {
     }
 }
 
+/// A key that several proxies have, with its times in seconds since 1970. It is there before it encrypts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedKey {
+    /// 48 or 80 bytes.
+    pub key: Vec<u8>,
+    /// Encrypts from then on.
+    pub encrypts_from: u64,
+    /// Until then.
+    pub encrypts_until: u64,
+    /// Decrypts until then, and from when it is known.
+    pub decrypts_until: u64,
+}
+
+impl fmt::Debug for SharedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedKey").field("encrypts_from", &self.encrypts_from).finish_non_exhaustive()
+    }
+}
+
+/// A [`SharedKey`] that is ready.
+#[derive(Clone)]
+struct Timed {
+    key: Arc<Key>,
+    from: u64,
+    until: u64,
+    ends: u64,
+}
+
+/// A random key, and when it was made.
+type Own = (Arc<Key>, u64);
+
 struct Keys {
-    /// Newest first; that one encrypts.
+    /// The first encrypts, all decrypt.
     newest_first: Vec<Arc<Key>>,
-    /// When the next random key is due, in seconds since 1970; none if whoever set the keys rotates them.
+    /// When there is something to change, in seconds since 1970; none if whoever set the keys changes them.
     next: Option<u64>,
+    /// Newest first.
+    own: Vec<Own>,
+    shared: Vec<Timed>,
+}
+
+impl Keys {
+    /// Those that are good at `now`. A shared key encrypts: the newest that has begun, or, if the clock is behind, the first that
+    /// will. When the last one has ended, a random key does, and the shared ones decrypt until their end.
+    fn arranged(own: &[Own], shared: &[Timed], now: u64) -> Result<Keys, TicketError> {
+        let kept = TICKET_KEY_PERIOD_SECS * TICKET_KEYS_KEPT as u64;
+        let mut own: Vec<Own> = own.iter().filter(|(_, made)| now < made + kept).cloned().collect();
+        let shared: Vec<Timed> = shared.iter().filter(|one| now < one.ends).cloned().collect();
+        let begun = shared.iter().filter(|one| one.from <= now && now < one.until).max_by_key(|one| one.from);
+        let to_come = || shared.iter().filter(|one| now < one.from).min_by_key(|one| one.from);
+        let current = begun.or_else(to_come).map(|one| one.key.clone());
+        if current.is_none() && own.first().is_none_or(|(_, made)| made + TICKET_KEY_PERIOD_SECS <= now) {
+            own.insert(0, (Arc::new(Key::random()?), now));
+            own.truncate(TICKET_KEYS_KEPT);
+        }
+        let of_own = || own.iter().map(|(key, _)| key.clone());
+        let mut newest_first: Vec<Arc<Key>> = match &current {
+            Some(key) => vec![key.clone()],
+            None => of_own().take(1).collect(),
+        };
+        for key in shared.iter().rev().map(|one| one.key.clone()).chain(of_own()) {
+            if newest_first.iter().all(|there| !Arc::ptr_eq(there, &key)) {
+                newest_first.push(key);
+            }
+        }
+        let times = shared.iter().flat_map(|one| [one.from, one.until, one.ends]).filter(|time| *time > now);
+        let renewed =
+            own.first().filter(|_| current.is_none()).map(|(_, made)| made + TICKET_KEY_PERIOD_SECS);
+        let next = times.chain(renewed).min();
+        Ok(Keys { newest_first, next, own, shared })
+    }
 }
 
 /// Ticket keys, shared by all tables of a process.
@@ -87,35 +153,49 @@ impl fmt::Debug for Tickets {
 impl Tickets {
     /// With a random key. `now` in seconds since 1970.
     pub fn new(now_unix: u64) -> Result<Tickets, TicketError> {
-        let keys = Keys {
-            newest_first: vec![Arc::new(Key::random()?)],
-            next: Some(now_unix + TICKET_KEY_PERIOD_SECS),
-        };
-        Ok(Tickets { keys: ArcSwap::from_pointee(keys) })
+        Ok(Tickets { keys: ArcSwap::from_pointee(Keys::arranged(&[], &[], now_unix)?) })
     }
 
     /// With keys that others have too, newest first, of 48 or 80 bytes each.
     pub fn with_keys(newest_first: &[impl AsRef<[u8]>]) -> Result<Tickets, TicketError> {
-        Ok(Tickets { keys: ArcSwap::from_pointee(shared(newest_first)?) })
+        Ok(Tickets { keys: ArcSwap::from_pointee(fixed(newest_first)?) })
     }
 
     /// Takes these keys, newest first, of 48 or 80 bytes each, instead of those that are there. From now on
     /// [`Tickets::rotate`] does nothing: whoever shares keys also rotates them.
     pub fn set_keys(&self, newest_first: &[impl AsRef<[u8]>]) -> Result<(), TicketError> {
-        self.keys.store(Arc::new(shared(newest_first)?));
+        self.keys.store(Arc::new(fixed(newest_first)?));
         Ok(())
     }
 
-    /// Puts a new random key in front when it is due and forgets the oldest beyond [`TICKET_KEYS_KEPT`]. Says whether it
-    /// did. `now` in seconds since 1970. One thread calls this.
+    /// Takes these keys of all proxies instead of the last ones, each used in its time. Random keys go on decrypting what they
+    /// encrypted. `now` in seconds since 1970.
+    ///
+    /// # Errors
+    /// If there is no key, or too many, or one of a wrong length: then nothing is changed.
+    pub fn share(&self, keys: &[SharedKey], now_unix: u64) -> Result<(), TicketError> {
+        let made = loaded(&keys.iter().map(|one| &one.key).collect::<Vec<_>>())?;
+        let timed = keys.iter().zip(made).map(|(of, key)| Timed {
+            key,
+            from: of.encrypts_from,
+            until: of.encrypts_until,
+            ends: of.decrypts_until,
+        });
+        let mut timed: Vec<Timed> = timed.collect();
+        timed.sort_by_key(|one| one.from);
+        let new = Keys::arranged(&self.keys.load().own, &timed, now_unix)?;
+        self.keys.store(Arc::new(new));
+        Ok(())
+    }
+
+    /// Puts another key in front when its time has come, a shared one if there is one, or a random one, and forgets the oldest
+    /// beyond [`TICKET_KEYS_KEPT`]. Says whether it did. `now` in seconds since 1970. One thread calls this.
     pub fn rotate(&self, now_unix: u64) -> Result<bool, TicketError> {
         let old = self.keys.load();
         if old.next.is_none_or(|next| now_unix < next) {
             return Ok(false);
         }
-        let mut newest_first = vec![Arc::new(Key::random()?)];
-        newest_first.extend(old.newest_first.iter().take(TICKET_KEYS_KEPT - 1).cloned());
-        let new = Arc::new(Keys { newest_first, next: Some(now_unix + TICKET_KEY_PERIOD_SECS) });
+        let new = Arc::new(Keys::arranged(&old.own, &old.shared, now_unix)?);
         // Keys that were set meanwhile stay.
         let before = self.keys.compare_and_swap(&*old, new);
         Ok(Arc::ptr_eq(&before, &old))
@@ -157,20 +237,24 @@ impl Tickets {
     }
 }
 
-fn shared(newest_first: &[impl AsRef<[u8]>]) -> Result<Keys, TicketError> {
-    match newest_first.len() {
+fn fixed(newest_first: &[impl AsRef<[u8]>]) -> Result<Keys, TicketError> {
+    Ok(Keys { newest_first: loaded(newest_first)?, next: None, own: Vec::new(), shared: Vec::new() })
+}
+
+fn loaded(keys: &[impl AsRef<[u8]>]) -> Result<Vec<Arc<Key>>, TicketError> {
+    match keys.len() {
         0 => return Err(TicketError::None),
         1..=MAX_SHARED_TICKET_KEYS => {}
         more => return Err(TicketError::TooMany(more)),
     }
-    let keys = newest_first.iter().enumerate().map(|(index, bytes)| {
+    let keys = keys.iter().enumerate().map(|(index, bytes)| {
         let bytes = bytes.as_ref();
         match KEY_LENGTHS.contains(&bytes.len()) {
             true => Ok(Arc::new(Key::of(bytes))),
             false => Err(TicketError::Length { index, length: bytes.len() }),
         }
     });
-    Ok(Keys { newest_first: keys.collect::<Result<_, _>>()?, next: None })
+    keys.collect()
 }
 
 fn aad(name: &[u8; NAME_LEN], context: &Digest) -> Aad<[u8; NAME_LEN + 32]> {

@@ -134,6 +134,15 @@ impl Control for ControlService {
         Ok(Response::new(api::ListNodesResponse { nodes: self.plane.read(view::nodes) }))
     }
 
+    async fn list_certificates(
+        &self,
+        _: Request<api::ListCertificatesRequest>,
+    ) -> Answer<api::ListCertificatesResponse> {
+        let shared = self.plane.settings().sharing.is_some();
+        let now = self.plane.now();
+        Ok(Response::new(self.plane.read(|w| view::certificates(&w.sharing, shared, now))))
+    }
+
     async fn list_routes(&self, _: Request<api::ListRoutesRequest>) -> Answer<api::ListRoutesResponse> {
         let list = |w: &crate::world::World| api::ListRoutesResponse {
             version: w.published().version,

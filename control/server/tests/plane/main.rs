@@ -8,4 +8,5 @@ mod guard;
 mod http;
 mod registrations;
 mod restart;
+mod sharing;
 mod streams;

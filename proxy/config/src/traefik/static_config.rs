@@ -29,6 +29,8 @@ mod providers;
 mod resolvers;
 /// The `http.tls` of entry points, applied to routers.
 mod router_tls;
+/// What proxies share through the control plane.
+mod sharing;
 
 pub use entry_points::{EncodedCharacters, EntryPoint, ForwardedHeaders, Listen, UnderscoreHeaders};
 pub use limits::{ConnectionLimits, Limits};
@@ -38,6 +40,7 @@ pub use providers::{FileProvider, FileSource, PancakeProvider, Providers};
 pub use resolvers::{
     CertificatesResolver, DnsChallenge, DnsProvider, ExternalAccount, HttpChallenge, KeyType, TlsChallenge,
 };
+pub use sharing::Sharing;
 
 /// The entry point that API, ping and metrics use unless they name another.
 pub const INTERNAL_ENTRY_POINT: &str = "traefik";
@@ -105,6 +108,8 @@ pub struct Pancake {
     pub state_dir: Option<PathBuf>,
     /// `limits`.
     pub limits: Limits,
+    /// `sharing`.
+    pub sharing: Option<Sharing>,
 }
 
 /// How workers talk to the kernel.
@@ -187,10 +192,12 @@ fn settings(root: &Fields<'_, '_>) -> Settings {
     root.not_supported(&["tracing", "hostResolver", "experimental", "spiffe", "ocsp"]);
     let certificates_resolvers = resolvers::read(root, &entry_points);
     known_resolvers(root, &entry_points, &certificates_resolvers);
+    let providers = providers::read(root);
+    let control = providers.pancake.clone();
     Settings {
         entry_points,
         certificates_resolvers,
-        providers: providers::read(root),
+        providers,
         api,
         ping,
         prometheus,
@@ -202,7 +209,7 @@ fn settings(root: &Fields<'_, '_>) -> Settings {
                 super::dynamic::tcp_transport(section, "default".into(), "")
             })
             .unwrap_or_default(),
-        pancake: root.section("pancake", pancake).unwrap_or_default(),
+        pancake: root.section("pancake", |own| pancake(own, control.as_ref())).unwrap_or_default(),
         notes: Vec::new(),
     }
 }
@@ -262,13 +269,14 @@ fn servers_transport(section: &Fields<'_, '_>) -> ServersTransport {
     super::dynamic::transport(section, "default".into(), "")
 }
 
-fn pancake(pancake: &Fields<'_, '_>) -> Pancake {
+fn pancake(pancake: &Fields<'_, '_>, control: Option<&PancakeProvider>) -> Pancake {
     let expected = format!("a number from 1 to {MAX_WORKERS}");
     let engines = [("auto", Engine::Auto), ("ring", Engine::Ring), ("epoll", Engine::Epoll)];
     Pancake {
         workers: pancake.number("workers", &expected, |n| (1..=MAX_WORKERS).contains(n)),
         engine: pancake.word("engine", &engines).unwrap_or_default(),
         limits: pancake.section("limits", limits::limits).unwrap_or_default(),
+        sharing: pancake.section("sharing", |section| sharing::sharing(section, control)).flatten(),
         state_dir: pancake.string("stateDir").filter(|dir| !dir.is_empty()).map(PathBuf::from),
     }
 }

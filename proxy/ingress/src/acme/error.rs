@@ -118,6 +118,9 @@ pub enum StorageError {
         /// What is wrong.
         what: String,
     },
+    /// The control plane, through which it is shared, refused or is away.
+    #[error("what is shared through the control plane: {0}")]
+    Shared(String),
     /// It is larger than a storage file ever is.
     #[error("{}: larger than {limit} bytes", path.display())]
     TooLarge {

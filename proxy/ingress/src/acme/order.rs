@@ -143,7 +143,9 @@ enum Published {
 impl Published {
     async fn take_away(&self, resolver: &Resolver, shared: &dyn Shared) {
         let gone = match (self, &resolver.challenge) {
-            (Published::Shared(answer), _) => shared.withdraw(answer).await.map_err(Error::from),
+            (Published::Shared(answer), _) => {
+                shared.withdraw(&resolver.name, answer).await.map_err(Error::from)
+            }
             (Published::Record(proof), Challenge::Dns(settings)) => dns::clean_up(settings, proof).await,
             (Published::Record(_), _) => Ok(()),
         };
@@ -223,7 +225,7 @@ async fn publish(
             return dns::present(settings, &proof).await;
         }
     };
-    shared.publish(&answer).await?;
+    shared.publish(&resolver.name, &answer).await?;
     published.push(Published::Shared(answer));
     Ok(())
 }

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::certificate::Validity;
 use super::storage::Stored;
-use crate::limits::{FAILED_ORDERS_PERIOD, MAX_FAILED_ORDERS, ORDER_BACKOFF_MAX, ORDER_BACKOFF_MIN};
+use crate::limits::{
+    FAILED_ORDERS_PERIOD, MAX_FAILED_ORDERS, ORDER_ALONE_BEFORE, ORDER_BACKOFF_MAX, ORDER_BACKOFF_MIN,
+};
 
 /// Where failed orders stand in the storage file, beside the fields of Traefik: so they count after a restart and for every
 /// proxy that shares the file.
@@ -112,6 +114,9 @@ pub struct Next {
     pub not_after: Option<SystemTime>,
     /// When to order.
     pub at: SystemTime,
+    /// A certificate with these names ends within [`ORDER_ALONE_BEFORE`], or has ended: it is ordered without those with whom
+    /// it is shared.
+    pub ends_soon: bool,
     /// Failed orders until now.
     pub failed: Failed,
 }
@@ -125,18 +130,19 @@ pub fn plan(
     jitter: impl Fn(&[String]) -> f64,
 ) -> Vec<Next> {
     let failed = failed_in(stored);
-    let valid: Vec<(Vec<String>, Validity)> = stored
+    let known: Vec<(Vec<String>, Validity)> = stored
         .certificates
         .iter()
         .filter_map(|one| Some((one.domain.names(), Validity::of(&one.certificate.0).ok()?)))
-        .filter(|(_, validity)| validity.not_after > now)
         .collect();
     let mut sorted: Vec<&Vec<String>> = wanted.iter().collect();
     sorted.sort_by_key(|names| !names.iter().any(|name| name.starts_with("*.")));
     let mut all: Vec<Next> = Vec::new();
     for names in sorted {
         let best =
-            valid.iter().filter(|(_, validity)| validity.covers(names)).max_by_key(|(_, v)| v.not_after);
+            known.iter().filter(|(_, validity)| validity.covers(names)).max_by_key(|(_, v)| v.not_after);
+        let ends_soon = best.is_some_and(|(_, validity)| validity.not_after <= now + ORDER_ALONE_BEFORE);
+        let best = best.filter(|(_, validity)| validity.not_after > now);
         let (names, not_after, due) = match best {
             Some((names, validity)) => {
                 (names.clone(), Some(validity.not_after), validity.renew_at(jitter(names)))
@@ -151,7 +157,7 @@ pub fn plan(
         let key = key(&names);
         let failed = failed.iter().find(|one| one.names == key).cloned().unwrap_or_default();
         let at = due.max(UNIX_EPOCH + Duration::from_secs(failed.next_try));
-        all.push(Next { names, not_after, at, failed });
+        all.push(Next { names, not_after, at, ends_soon, failed });
     }
     all
 }
@@ -234,6 +240,19 @@ mod tests {
     fn an_expired_certificate_is_ordered_again() {
         let plan = plan(&[names(&["a.example"])], &stored(&["a.example"], 2029), now(), no_jitter);
         assert_eq!((plan[0].not_after, plan[0].at), (None, now()));
+    }
+
+    #[test]
+    fn only_what_ends_within_a_day_or_has_ended_is_ordered_alone() {
+        let soon = |year: i32, now: SystemTime, of: &str| {
+            plan(&[names(&[of])], &stored(&["a.example"], year), now, no_jitter)[0].ends_soon
+        };
+        // It ends on 2030-04-01.
+        let end = now() + Duration::from_secs(59 * 86_400);
+        assert!(!soon(2030, end - Duration::from_secs(86_401), "a.example"));
+        assert!(soon(2030, end - Duration::from_secs(86_400), "a.example"));
+        assert!(soon(2029, now(), "a.example"));
+        assert!(!soon(2030, end, "new.example"), "there never was one");
     }
 
     #[test]

@@ -20,7 +20,9 @@ use super::settings::{Resolver, Wanted};
 use super::shared::Shared;
 use super::status::{State, Status};
 use super::storage::{Bytes, DEFAULT_STORE, Domain, Stored, StoredCertificate};
-use crate::limits::{MAX_PARALLEL_ORDERS, MAX_WANTED_CERTIFICATES, ORDER_LEASE_RETRY, RENEW_LOOK_PERIOD};
+use crate::limits::{
+    MAX_PARALLEL_ORDERS, MAX_WANTED_CERTIFICATES, ORDER_LEASE_RETRY, ORDER_STORAGE_RETRY, RENEW_LOOK_PERIOD,
+};
 
 /// Orders and renews what routers want of one resolver.
 pub(super) struct Orders {
@@ -44,7 +46,7 @@ impl Orders {
                     tracing::error!(resolver = self.resolver.name, %error, "no certificate is ordered");
                     self.show_error(&error);
                     // What is wrong with a file is mended by hand, which is seen as a change.
-                    RENEW_LOOK_PERIOD.min(self.pace.longest)
+                    ORDER_STORAGE_RETRY.min(self.pace.longest)
                 }
             };
             tokio::select! {
@@ -62,12 +64,15 @@ impl Orders {
             all.iter().filter(|next| next.at <= now).cloned().collect::<Vec<_>>()
         };
         let next = self.look().await?;
-        if !due(&next).is_empty() {
-            let Some(lease) = self.shared.lease(&self.resolver.name).await? else {
+        let first = due(&next);
+        if !first.is_empty() {
+            let alone = first.iter().any(|next| next.ends_soon);
+            let Some(lease) = self.shared.lease(&self.resolver.name, alone).await? else {
                 return Ok(ORDER_LEASE_RETRY);
             };
             // Another proxy may have ordered until now.
-            let due = due(&self.look().await?);
+            let mut due = due(&self.look().await?);
+            due.retain(|next| next.ends_soon || !lease.is_alone());
             if !due.is_empty() {
                 self.order_all(due).await?;
             }

@@ -19,6 +19,7 @@ use super::settings::{Resolver, Wanted};
 use super::shared::files::Files;
 use super::shared::{Answer, Shared};
 use super::status::Status;
+use crate::sharing::plane::Plane;
 
 /// A certificate from a CA that is to be served.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub struct Parts {
     pub sink: Rc<dyn Sink>,
     /// What the admin API tells.
     pub status: Arc<Status>,
+    /// Through which all storages are shared; none: by their files only.
+    pub sharing: Option<Rc<Plane>>,
     /// How failing orders are tried again.
     pub pace: Pace,
 }
@@ -74,12 +77,20 @@ pub struct Parts {
 pub fn spawn(parts: Parts) {
     let board = Rc::new(Board { tokens: parts.tokens, sink: parts.sink, storages: RefCell::default() });
     let mut storages: BTreeMap<PathBuf, Vec<Resolver>> = BTreeMap::new();
-    for resolver in parts.resolvers {
-        storages.entry(resolver.storage.clone()).or_default().push(resolver);
+    if parts.sharing.is_some() {
+        // One for all, and one without resolvers too: the answers of others are given by everybody.
+        storages.insert(PathBuf::new(), parts.resolvers);
+    } else {
+        for resolver in parts.resolvers {
+            storages.entry(resolver.storage.clone()).or_default().push(resolver);
+        }
     }
     let chance = Rc::new(RandomState::new());
     for (path, resolvers) in storages {
-        let shared: Rc<dyn Shared> = Rc::new(Files::new(&path));
+        let shared: Rc<dyn Shared> = match &parts.sharing {
+            Some(plane) => plane.clone(),
+            None => Rc::new(Files::new(&path)),
+        };
         let (changed, changes) = watch::channel(());
         let names = resolvers.iter().map(|resolver| resolver.name.clone()).collect();
         spawn_local(show(path, names, shared.clone(), board.clone(), changed));
@@ -173,6 +184,7 @@ async fn show(
             Ok(answers) => board.set_answers(&path, answers),
             Err(error) => tracing::error!(%error, "answers to challenges stay as they are"),
         }
+        shared.shown();
         changed.send_replace(());
     }
 }

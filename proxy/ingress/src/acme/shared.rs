@@ -1,16 +1,7 @@
 //! What several proxies share: one account, its certificates, and the answers to challenges. One orders, all serve, any answers.
 //!
-//! [`Shared`] is the seam; [`files::Files`] implements it for proxies on one host with one storage file. Over the control plane
-//! it would be a gRPC service `Certificates`, with the store of the control plane behind it:
-//!
-//! - `lease(resolver)`: `Lease` makes a key that expires unless its holder renews it (a stream that stays open), with a number
-//!   that grows with each holder; `Put` carries the number, and one that is not the newest is refused. So a proxy that was
-//!   stopped for longer than its lease cannot overwrite what its successor stored.
-//! - `load`, `store`: `Get` and `Put` of a resolver's account and certificates, the keys encrypted for the proxies (the control
-//!   plane stores, and need not be able to read).
-//! - `publish`, `withdraw`, `answers`: keys that end with the lease; [`Shared::spread`] becomes the wait until every connected
-//!   proxy acknowledged the version that contains the answer, as drains are confirmed.
-//! - `changed`: `Watch`, a stream of versions.
+//! [`Shared`] is the seam: [`files::Files`] implements it for proxies on one host with one storage file,
+//! [`crate::sharing::plane::Plane`] for proxies anywhere, over the control plane.
 //!
 //! The order of calls is the same in both: lease, load, look again, publish, spread, prove, withdraw, store, release.
 
@@ -29,12 +20,25 @@ use super::storage::{Bytes, Stored};
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// The right to order for one resolver. Given back when dropped.
-pub struct Lease(#[expect(dead_code, reason = "held for its drop")] Box<dyn std::any::Any>);
+pub struct Lease {
+    _guard: Box<dyn std::any::Any>,
+    alone: bool,
+}
 
 impl Lease {
     /// Held as long as `guard` lives.
     pub fn new(guard: impl std::any::Any) -> Lease {
-        Lease(Box::new(guard))
+        Lease { _guard: Box::new(guard), alone: false }
+    }
+
+    /// The same, taken without those with whom it is shared.
+    pub fn alone(self) -> Lease {
+        Lease { alone: true, ..self }
+    }
+
+    /// Whether others may order at the same time: then only what cannot wait is ordered.
+    pub fn is_alone(&self) -> bool {
+        self.alone
     }
 }
 
@@ -43,22 +47,24 @@ pub type Change<'a> = Box<dyn FnOnce(&mut Stored) + 'a>;
 
 /// What proxies share about one storage.
 pub trait Shared {
-    /// The right to order; none: another proxy has it.
-    fn lease<'a>(&'a self, resolver: &'a str) -> Later<'a, Result<Option<Lease>, StorageError>>;
+    /// The right to order; none: another proxy has it. `alone`: what is to be ordered cannot wait for whoever gives the right.
+    fn lease<'a>(&'a self, resolver: &'a str, alone: bool) -> Later<'a, Result<Option<Lease>, StorageError>>;
     /// What is stored.
     fn load<'a>(&'a self, resolver: &'a str) -> Later<'a, Result<Stored, StorageError>>;
     /// Changes what is stored. For the holder of the lease.
     fn store<'a>(&'a self, resolver: &'a str, change: Change<'a>) -> Later<'a, Result<(), StorageError>>;
     /// Lets every proxy answer a challenge.
-    fn publish<'a>(&'a self, answer: &'a Answer) -> Later<'a, Result<(), StorageError>>;
+    fn publish<'a>(&'a self, resolver: &'a str, answer: &'a Answer) -> Later<'a, Result<(), StorageError>>;
     /// The challenge is over.
-    fn withdraw<'a>(&'a self, answer: &'a Answer) -> Later<'a, Result<(), StorageError>>;
+    fn withdraw<'a>(&'a self, resolver: &'a str, answer: &'a Answer) -> Later<'a, Result<(), StorageError>>;
     /// Ends when what was published can be answered by every proxy.
     fn spread(&self) -> Later<'_, ()>;
     /// Every published answer.
     fn answers(&self) -> Later<'_, Result<Vec<Answer>, StorageError>>;
     /// Ends when certificates or answers may have changed since the last call.
     fn changed(&self) -> Later<'_, ()>;
+    /// Workers see what there was when [`Shared::changed`] last ended.
+    fn shown(&self) {}
 }
 
 /// What proves a name, for those challenges that a proxy answers.

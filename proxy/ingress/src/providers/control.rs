@@ -32,6 +32,7 @@ mod stream;
 mod weigh;
 
 pub use status::Status;
+pub(crate) use stream::{chain, endpoint, told};
 
 /// What the stream needs.
 pub struct Parts {
@@ -71,7 +72,7 @@ pub async fn run(parts: Parts) {
 }
 
 /// Between half of `pause` and all of it, so that many proxies do not come back at the same moment.
-fn jittered(pause: Duration) -> Duration {
+pub(crate) fn jittered(pause: Duration) -> Duration {
     // Each state is seeded anew by the system.
     let random = RandomState::new().hash_one(0);
     pause.mul_f64(0.5 + (random as f64 / u64::MAX as f64) / 2.0)

@@ -24,6 +24,7 @@ use crate::acme::settings::{
 };
 use crate::acme::status::Status;
 use crate::change::Handle;
+use crate::sharing::plane::Plane;
 
 /// What is known of certificates from a CA.
 pub struct Parts {
@@ -39,13 +40,15 @@ pub struct Parts {
     pub tokens: Arc<AcmeTokens>,
     /// Where handshakes look tls-alpn-01 answers up.
     pub challenges: Arc<Challenges>,
+    /// Through which it is shared with other proxies, if it is.
+    pub sharing: Option<Rc<Plane>>,
 }
 
 /// Starts ordering and renewing, if there are resolvers. Returns what the admin API shows.
 pub fn start(parts: Parts) -> Option<Arc<Status>> {
     let resolvers: Vec<Resolver> =
         parts.settings.certificates_resolvers.iter().filter_map(|one| resolver(one).ok()).collect();
-    if resolvers.is_empty() {
+    if resolvers.is_empty() && parts.sharing.is_none() {
         return None;
     }
     let status = Arc::new(Status::default());
@@ -68,14 +71,15 @@ pub fn start(parts: Parts) -> Option<Arc<Status>> {
         challenges: parts.challenges,
         shown: Default::default(),
     });
-    let (tokens, pace) = (parts.tokens, Pace::default());
-    run::spawn(run::Parts { resolvers, wanted, tokens, sink, status: status.clone(), pace });
+    let (tokens, sharing, pace) = (parts.tokens, parts.sharing, Pace::default());
+    run::spawn(run::Parts { resolvers, wanted, tokens, sink, status: status.clone(), sharing, pace });
     Some(status)
 }
 
 /// Everything about resolvers that is not built, or that the environment lacks.
 pub fn problems(settings: &Settings) -> Vec<String> {
-    settings.certificates_resolvers.iter().filter_map(|one| resolver(one).err()).collect()
+    let resolvers = settings.certificates_resolvers.iter().filter_map(|one| resolver(one).err());
+    resolvers.chain(crate::sharing::problem(settings)).collect()
 }
 
 fn resolver(from: &CertificatesResolver) -> Result<Resolver, String> {

@@ -117,6 +117,7 @@ impl Rig {
                     tokens,
                     sink: Rc::new(Sinks { served, challenges }),
                     status,
+                    sharing: None,
                     pace: Pace::default(),
                 });
                 // The test may be over already.

@@ -6,7 +6,7 @@ use pancake_table::snapshot::tls::{ClientAuth, ClientAuthMode, TlsOptions, TlsVe
 use rustls::{ClientConfig, HandshakeKind};
 
 use super::fixture::*;
-use crate::{TICKET_KEY_PERIOD_SECS, TICKET_KEYS_KEPT, TicketError, Tickets, TlsTable};
+use crate::{SharedKey, TICKET_KEY_PERIOD_SECS, TICKET_KEYS_KEPT, TicketError, Tickets, TlsTable};
 
 fn versions() -> [TlsOptions; 2] {
     [TlsVersion::Tls12, TlsVersion::Tls13]
@@ -110,4 +110,75 @@ fn disabled_tickets_mean_no_resumption() {
         assert_eq!(kind(&table, &config), HandshakeKind::Full);
         assert_eq!(kind(&table, &config), HandshakeKind::Full);
     }
+}
+
+/// Encrypts for 100 s, decrypts for 200 s more.
+fn timed(byte: u8, from: u64) -> SharedKey {
+    SharedKey {
+        key: vec![byte; 48],
+        encrypts_from: from,
+        encrypts_until: from + 100,
+        decrypts_until: from + 300,
+    }
+}
+
+#[test]
+fn proxies_that_share_keys_resume_each_others_sessions_through_a_rotation() {
+    let ca = Authority::new("ca");
+    let section = tls(vec![ca.ecdsa(&["a.test"])], vec![TlsOptions::default()]);
+    let (one, two) = (Process::new(), Process::new());
+    let (at_one, at_two) = (one.table(&section), two.table(&section));
+    let keys = [timed(1, NOW), timed(2, NOW + 100)];
+    let (own, config) = (Arc::new(client(&ca)), Arc::new(client(&ca)));
+    assert_eq!(kind(&at_two, &own), HandshakeKind::Full);
+    for process in [&one, &two] {
+        process.tickets.share(&keys, NOW).expect("keys");
+    }
+    assert_eq!(kind(&at_two, &own), HandshakeKind::Resumed, "what the random key encrypted");
+    assert_eq!(kind(&at_one, &config), HandshakeKind::Full);
+    assert_eq!(kind(&at_two, &config), HandshakeKind::Resumed);
+    // One looks later than the other.
+    assert_eq!(one.tickets.rotate(NOW + 100), Ok(true));
+    for (table, why) in
+        [(&at_one, "by the old key"), (&at_two, "by the next key"), (&at_one, "by the old key")]
+    {
+        assert_eq!(kind(table, &config), HandshakeKind::Resumed, "{why}");
+    }
+    assert_eq!(two.tickets.rotate(NOW + 100), Ok(true));
+    assert_eq!(kind(&at_one, &config), HandshakeKind::Resumed);
+}
+
+#[test]
+fn when_no_new_keys_come_the_last_ones_are_used_up_and_then_random_ones() {
+    let ca = Authority::new("ca");
+    let section = tls(vec![ca.ecdsa(&["a.test"])], vec![TlsOptions::default()]);
+    let (one, two) = (Process::new(), Process::new());
+    let (at_one, at_two) = (one.table(&section), two.table(&section));
+    for process in [&one, &two] {
+        process.tickets.share(&[timed(1, NOW), timed(2, NOW + 100)], NOW).expect("keys");
+    }
+    let (last, fresh) = (Arc::new(client(&ca)), Arc::new(client(&ca)));
+    for process in [&one, &two] {
+        assert_eq!(process.tickets.rotate(NOW + 100), Ok(true));
+    }
+    assert_eq!(kind(&at_one, &last), HandshakeKind::Full);
+    for process in [&one, &two] {
+        assert_eq!(process.tickets.rotate(NOW + 200), Ok(true));
+    }
+    assert_eq!(kind(&at_one, &fresh), HandshakeKind::Full);
+    assert_eq!(kind(&at_two, &last), HandshakeKind::Resumed, "shared keys decrypt until their end");
+    assert_eq!(kind(&at_two, &fresh), HandshakeKind::Full, "a random key is nobody else's");
+    assert_eq!(one.tickets.rotate(NOW + 400), Ok(true));
+    assert_eq!(kind(&at_one, &last), HandshakeKind::Full, "the last shared key has ended");
+}
+
+#[test]
+fn shared_keys_of_wrong_length_leave_those_that_are_there() {
+    let tickets = Tickets::new(NOW).expect("randomness");
+    tickets.share(&[timed(1, NOW)], NOW).expect("keys");
+    let short = SharedKey { key: vec![0; 32], ..timed(1, NOW) };
+    assert_eq!(tickets.share(&[short], NOW), Err(TicketError::Length { index: 0, length: 32 }));
+    assert_eq!(tickets.share(&[], NOW), Err(TicketError::None));
+    assert_eq!(tickets.rotate(NOW + 99), Ok(false));
+    assert_eq!(tickets.rotate(NOW + 100), Ok(true));
 }

@@ -110,7 +110,7 @@ accessLog: {format: json, filePath: /var/log/access.log, bufferingSize: 100}
 log: {level: info, format: json, noColor: true, filePath: /var/log/x}
 serversTransport: {maxIdleConnsPerHost: 7, forwardingTimeouts: {dialTimeout: 1s, responseHeaderTimeout: 2s, idleConnTimeout: 3s}}
 core: {defaultRuleSyntax: v3}
-pancake: {workers: 4, engine: epoll, stateDir: /var/lib/pancake, limits: {maxConnections: 1000, maxConnectionsPerAddress: 0, memoryBudget: 512MiB, tlsHandshakeTimeout: 0, writeStallTimeout: 7s}}
+pancake: {workers: 4, engine: epoll, stateDir: /var/lib/pancake, sharing: {tokenFile: /etc/pancake/token}, limits: {maxConnections: 1000, maxConnectionsPerAddress: 0, memoryBudget: 512MiB, tlsHandshakeTimeout: 0, writeStallTimeout: 7s}}
 ";
     let settings = read_text(text).unwrap();
     assert!(settings.entry_points[0].forwarded_headers.not_append_x_forwarded_for);
@@ -148,6 +148,7 @@ pancake: {workers: 4, engine: epoll, stateDir: /var/lib/pancake, limits: {maxCon
                 tls_handshake_timeout: None,
                 write_stall_timeout: Some(Duration::from_secs(7)),
             },
+            sharing: Some(Sharing { token_file: "/etc/pancake/token".into(), allow_plaintext: false }),
         }
     );
     let notes: Vec<String> = settings.notes.iter().map(Problem::to_string).collect();
@@ -260,4 +261,29 @@ fn refused_keys_are_refused_each_at_its_own_place() {
         compared += 1;
     }
     assert!(compared >= 40, "{compared}");
+}
+
+#[test]
+fn keys_are_not_sent_to_other_machines_in_plaintext_unless_asked() {
+    let with = |endpoint: &str, more: &str| {
+        let text = format!(
+            "providers: {{pancake: {{endpoint: '{endpoint}'}}}}\npancake: {{sharing: {{tokenFile: /t{more}}}}}\n"
+        );
+        read_text(&text).map(|settings| settings.pancake.sharing.unwrap().allow_plaintext)
+    };
+    assert!(!with("http://127.0.0.1:7700", "").unwrap());
+    let problem = with("http://10.0.0.5:7700", "").unwrap_err()[0].to_string();
+    assert!(
+        problem.contains("pancake.sharing would send private keys to http://10.0.0.5:7700 in plaintext"),
+        "{problem}"
+    );
+    assert!(problem.contains("allowPlaintext: true") && problem.contains(":2:"), "{problem}");
+    assert!(with("http://10.0.0.5:7700", ", allowPlaintext: true").unwrap());
+    let alone = read_text("pancake: {sharing: {tokenFile: /t}}").unwrap_err()[0].to_string();
+    assert!(
+        alone.contains("pancake.sharing needs a control plane; expected providers.pancake.endpoint"),
+        "{alone}"
+    );
+    let none = read_text("pancake: {sharing: {}}").unwrap_err()[0].to_string();
+    assert!(none.contains("tokenFile"), "{none}");
 }

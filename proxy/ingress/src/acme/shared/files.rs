@@ -167,7 +167,7 @@ impl Files {
 
 /// Everything is small and local: it is done at once, on the service thread.
 impl Shared for Files {
-    fn lease<'a>(&'a self, resolver: &'a str) -> Later<'a, Result<Option<Lease>, StorageError>> {
+    fn lease<'a>(&'a self, resolver: &'a str, _: bool) -> Later<'a, Result<Option<Lease>, StorageError>> {
         Box::pin(async move { self.try_lease(resolver) })
     }
 
@@ -179,11 +179,11 @@ impl Shared for Files {
         Box::pin(async move { self.change(resolver, change) })
     }
 
-    fn publish<'a>(&'a self, answer: &'a Answer) -> Later<'a, Result<(), StorageError>> {
+    fn publish<'a>(&'a self, _: &'a str, answer: &'a Answer) -> Later<'a, Result<(), StorageError>> {
         Box::pin(async move { self.write_answer(answer) })
     }
 
-    fn withdraw<'a>(&'a self, answer: &'a Answer) -> Later<'a, Result<(), StorageError>> {
+    fn withdraw<'a>(&'a self, _: &'a str, answer: &'a Answer) -> Later<'a, Result<(), StorageError>> {
         Box::pin(async move {
             let path = self.file_of(answer);
             match fs::remove_file(&path) {

@@ -71,16 +71,7 @@ impl Session {
     }
 
     async fn open(&self, messages: mpsc::Receiver<ProxyMessage>) -> Result<Streaming<Bytes>, String> {
-        let endpoint = Endpoint::from_shared(self.parts.endpoint.clone())
-            .map_err(|error| error.to_string())?
-            .connect_timeout(CONTROL_CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(CONTROL_KEEP_ALIVE_PERIOD)
-            .keep_alive_timeout(CONTROL_KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(CONTROL_WINDOW_BYTES)
-            .initial_connection_window_size(CONTROL_WINDOW_BYTES);
-        let channel = endpoint.connect().await.map_err(|error| chain(&error))?;
+        let channel = endpoint(&self.parts.endpoint)?.connect().await.map_err(|error| chain(&error))?;
         let mut client: Grpc<Channel> =
             Grpc::new(channel).max_decoding_message_size(MAX_CONTROL_MESSAGE_BYTES);
         client.ready().await.map_err(|error| chain(&error))?;
@@ -162,13 +153,26 @@ impl Session {
     }
 }
 
+/// How a control plane is connected to.
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, String> {
+    Ok(Endpoint::from_shared(address.to_owned())
+        .map_err(|error| error.to_string())?
+        .connect_timeout(CONTROL_CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(CONTROL_KEEP_ALIVE_PERIOD)
+        .keep_alive_timeout(CONTROL_KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(CONTROL_WINDOW_BYTES)
+        .initial_connection_window_size(CONTROL_WINDOW_BYTES))
+}
+
 /// Waits while the control plane does not read.
 async fn send(outgoing: &mpsc::Sender<ProxyMessage>, message: Message) -> Result<(), String> {
     let sent = outgoing.send(ProxyMessage { message: Some(message) }).await;
     sent.map_err(|_| "the stream is closed".to_owned())
 }
 
-fn told(status: &tonic::Status) -> String {
+pub(crate) fn told(status: &tonic::Status) -> String {
     match status.message() {
         "" => format!("{:?}", status.code()),
         message => format!("{:?}: {message}", status.code()),
@@ -176,7 +180,7 @@ fn told(status: &tonic::Status) -> String {
 }
 
 /// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
