@@ -13,3 +13,5 @@ pub mod proxy_protocol;
 pub mod client_hello;
 // HTTP/1.0 and HTTP/1.1 (RFC 9112).
 pub mod h1;
+// HTTP/3 (RFC 9114): frames and fields.
+pub mod h3;
