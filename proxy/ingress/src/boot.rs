@@ -17,8 +17,9 @@ use pancake_config::traefik::static_config::{self, Engine, INTERNAL_ENTRY_POINT,
 use pancake_config::tree::{File, Format};
 use pancake_engine::choose;
 use pancake_session::meter::WorkerMeter;
+use pancake_session::quic;
 use pancake_session::record::Sink;
-use pancake_session::settings::{Encoded, EntryPoint, Forwarded, Underscores};
+use pancake_session::settings::{Encoded, EntryPoint, Forwarded, Http3, Underscores};
 use pancake_session::worker;
 use pancake_table::lookup::EntryPointId;
 use pancake_tls::SystemRoots;
@@ -81,7 +82,6 @@ fn not_built(settings: &Settings) -> Vec<String> {
     for entry in &settings.entry_points {
         let missing = [
             (entry.protocol == static_config::Protocol::Udp, "an address for UDP"),
-            (entry.http3.is_some(), "http3"),
             (entry.limits.max_per_address.is_some(), "pancake.maxConnectionsPerAddress"),
             (entry.limits.max.is_some(), "pancake.maxConnections"),
         ];
@@ -135,6 +135,7 @@ pub fn serve(settings: Settings) -> Result<bool> {
             clock: first.secure().clock(),
         },
         tokens: first.tokens(),
+        quic: quic::Secrets::random().context("the system has no randomness for keys of QUIC")?,
     };
     let plan = Workers { engine, shared, opened, lives: lives.clone(), meters: &meters, sinks };
     let (running, listening) = plan.start(&settings)?;
@@ -281,6 +282,9 @@ fn entry_point(
         tls_handshake_timeout,
         acme_bypass: from.allow_acme_bypass,
         h2_max_streams: from.http2.max_concurrent_streams,
+        http3: from
+            .http3
+            .map(|http3| Http3 { advertised_port: http3.advertised_port, zero_rtt: from.zero_rtt }),
         read_timeout: from.read_timeout,
         write_timeout: from.write_timeout,
         idle_timeout: from.idle_timeout,

@@ -1,6 +1,5 @@
 //! Worker threads: one pinned thread and one engine each, listeners by `SO_REUSEPORT`, sharing only the table.
 
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -13,7 +12,7 @@ use pancake_session::acme_tokens::AcmeTokens;
 use pancake_session::meter::{Opened, WorkerMeter};
 use pancake_session::record::Sink;
 use pancake_session::settings::EntryPoint;
-use pancake_session::{Worker, accept, worker};
+use pancake_session::{Worker, accept, quic, worker};
 use pancake_table::compiled::Table;
 use tokio::sync::watch;
 
@@ -82,6 +81,8 @@ pub struct Shared {
     pub secure: worker::Secure,
     /// Answers to http-01 challenges.
     pub tokens: Arc<AcmeTokens>,
+    /// What keys of QUIC are derived from.
+    pub quic: quic::Secrets,
 }
 
 /// A running worker.
@@ -138,7 +139,8 @@ fn run(plan: Plan, ready: Ready) -> Result<()> {
 }
 
 async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
-    let Plan { entry_points, shared, meter, opened, sink, hostname, mut life, count, .. } = plan;
+    let Plan { number, entry_points, shared, meter, opened, sink, hostname, mut life, count, .. } = plan;
+    let place = place(number, count, shared.quic);
     let parts = worker::Parts {
         table: shared.table,
         secure: shared.secure,
@@ -154,18 +156,12 @@ async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
     };
     let worker = Worker::new(engine.clone(), parts);
     let mut addresses = Vec::new();
-    for entry in entry_points {
-        match listen(&engine, &entry) {
-            Ok((listener, address)) => {
-                addresses.push(address);
-                engine.spawn(accept::serve(worker.clone(), listener, Rc::new(entry)));
-            }
-            Err(error) => {
-                let what = format!("entry point {}: listening on {}", entry.name, entry.address);
-                let _ = ready.send(Err(anyhow!(error).context(what)));
-                return;
-            }
+    for mut entry in entry_points {
+        if let Err(error) = open(&worker, &mut entry, &place) {
+            let _ = ready.send(Err(error));
+            return;
         }
+        addresses.push(entry.address);
     }
     if ready.send(Ok(addresses)).is_err() {
         return;
@@ -195,10 +191,32 @@ async fn finish<E: Engine>(worker: &Worker<E>, life: &mut watch::Receiver<Life>)
     }
 }
 
-fn listen<E: Engine>(engine: &E, entry: &EntryPoint) -> io::Result<(E::Listener, SocketAddr)> {
-    let listener = engine.listen(entry.address, &ListenOptions::default())?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+/// Opens an entry point, and says in it which address that got.
+fn open<E: Engine>(worker: &Rc<Worker<E>>, entry: &mut EntryPoint, place: &quic::Place) -> Result<()> {
+    let engine = &worker.engine;
+    let listened = engine.listen(entry.address, &ListenOptions::default());
+    let listener = listened
+        .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
+        .with_context(|| format!("entry point {}: listening on {}", entry.name, entry.address));
+    let (listener, address) = listener?;
+    entry.address = address;
+    entry.advertise();
+    let entry = Rc::new(entry.clone());
+    if entry.http3.is_some() {
+        let socket = engine.bind_udp(address, &quic::socket_options(address, place));
+        let what = || format!("entry point {}: http3: the UDP port of {address}", entry.name);
+        let socket = socket.with_context(what)?;
+        engine.spawn(quic::serve(worker.clone(), socket, entry.clone(), place.clone()));
+    }
+    engine.spawn(accept::serve(worker.clone(), listener, entry));
+    Ok(())
+}
+
+/// Where this worker stands among those that share UDP ports. The first byte of an id tells 255 of them apart; to those
+/// beyond no QUIC is steered.
+fn place(number: usize, count: usize, secrets: quic::Secrets) -> quic::Place {
+    let workers = u8::try_from(count).unwrap_or(u8::MAX).max(1);
+    quic::Place { number: (number % usize::from(workers)) as u8, workers, secrets }
 }
 
 /// The CPUs that this process may run on.

@@ -17,10 +17,14 @@ mod front;
 pub mod http1;
 /// HTTP/2 sessions.
 mod http2;
+/// HTTP/3 sessions.
+mod http3;
 /// Every limit of the data path, by name.
 pub mod limits;
 /// Counters that a worker writes and the service thread reads.
 pub mod meter;
+/// QUIC.
+pub mod quic;
 /// One access record per exchange.
 pub mod record;
 /// What an entry point is told by the static configuration.

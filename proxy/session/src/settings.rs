@@ -43,6 +43,19 @@ pub struct EntryPoint {
     pub acme_bypass: bool,
     /// `http2.maxConcurrentStreams` (default 250).
     pub h2_max_streams: u32,
+    /// `http3`; none: off.
+    pub http3: Option<Http3>,
+    /// What answers over TLS say of HTTP/3: a whole line, `Alt-Svc: ...`, with its end.
+    pub alt_svc: Option<Arc<str>>,
+}
+
+/// `http3` of an entry point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Http3 {
+    /// `advertisedPort`: what `Alt-Svc` says; none: the port of the entry point.
+    pub advertised_port: Option<u16>,
+    /// `pancake.zeroRtt`: whether clients may send requests before the handshake is over (RFC 8470).
+    pub zero_rtt: bool,
 }
 
 /// `encodedCharacters`: which characters may stand percent-encoded in a path; a request with another one is answered
@@ -129,7 +142,17 @@ impl EntryPoint {
             tls_handshake_timeout: Some(Duration::from_secs(10)),
             acme_bypass: false,
             h2_max_streams: 250,
+            http3: None,
+            alt_svc: None,
         }
+    }
+
+    /// Says where HTTP/3 is (RFC 7838), in the words of quic-go and so of Traefik; to be called once the port is known.
+    pub fn advertise(&mut self) {
+        self.alt_svc = self.http3.map(|http3| {
+            let port = http3.advertised_port.unwrap_or(self.address.port());
+            format!("Alt-Svc: h3=\":{port}\"; ma=2592000\r\n").into()
+        });
     }
 }
 

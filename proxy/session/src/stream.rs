@@ -9,6 +9,7 @@ use pancake_engine::seam::Idle;
 use pancake_engine::{Buf, Engine, Parts, Stream, Time, Want};
 
 use crate::http2::H2Stream;
+use crate::http3::H3Stream;
 use crate::tls::stream::TlsStream;
 
 /// What [`Stream::splice`] does where bytes must pass through this process.
@@ -40,6 +41,8 @@ pub(crate) enum Conn<E: Engine> {
     Tls(Box<TlsStream<E::Stream>>),
     /// One stream of an HTTP/2 connection, seen as an HTTP/1.1 connection that carries one exchange.
     H2(Box<H2Stream<E>>),
+    /// The same of HTTP/3.
+    H3(Box<H3Stream<E>>),
 }
 
 impl<E: Engine> Stream for Conn<E> {
@@ -48,6 +51,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.recv(want, until).await,
             Conn::Tls(stream) => stream.recv(want, until).await,
             Conn::H2(stream) => stream.recv(want, until).await,
+            Conn::H3(stream) => stream.recv(want, until).await,
         }
     }
 
@@ -56,6 +60,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.is_quiet(),
             Conn::Tls(stream) => stream.is_quiet(),
             Conn::H2(stream) => stream.is_quiet(),
+            Conn::H3(stream) => stream.is_quiet(),
         }
     }
 
@@ -64,6 +69,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.send(parts, until).await,
             Conn::Tls(stream) => stream.send(parts, until).await,
             Conn::H2(stream) => stream.send(parts, until).await,
+            Conn::H3(stream) => stream.send(parts, until).await,
         }
     }
 
@@ -79,6 +85,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.try_send(bytes),
             Conn::Tls(stream) => stream.try_send(bytes),
             Conn::H2(stream) => stream.try_send(bytes),
+            Conn::H3(stream) => stream.try_send(bytes),
         }
     }
 
@@ -87,6 +94,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.shutdown(),
             Conn::Tls(stream) => stream.shutdown(),
             Conn::H2(stream) => stream.shutdown(),
+            Conn::H3(stream) => stream.shutdown(),
         }
     }
 
@@ -95,6 +103,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.reset_on_drop(),
             Conn::Tls(stream) => stream.reset_on_drop(),
             Conn::H2(stream) => stream.reset_on_drop(),
+            Conn::H3(stream) => stream.reset_on_drop(),
         }
     }
 
@@ -103,6 +112,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.set_keepalive(period),
             Conn::Tls(stream) => stream.set_keepalive(period),
             Conn::H2(stream) => stream.set_keepalive(period),
+            Conn::H3(stream) => stream.set_keepalive(period),
         }
     }
 
@@ -111,6 +121,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.peer_addr(),
             Conn::Tls(stream) => stream.peer_addr(),
             Conn::H2(stream) => stream.peer_addr(),
+            Conn::H3(stream) => stream.peer_addr(),
         }
     }
 
@@ -119,6 +130,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Plain(stream) => stream.local_addr(),
             Conn::Tls(stream) => stream.local_addr(),
             Conn::H2(stream) => stream.local_addr(),
+            Conn::H3(stream) => stream.local_addr(),
         }
     }
 }

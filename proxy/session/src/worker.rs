@@ -86,9 +86,13 @@ pub struct Worker<E: Engine> {
     pub(crate) exchanges: Spares,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     tls: RefCell<Cache<Arc<ArcSwap<TlsTable>>, Arc<TlsTable>>>,
+    sources: Sources,
     draining: Cell<bool>,
     sessions: Cell<usize>,
 }
+
+/// The newest table and the newest TLS table.
+type Sources = (Arc<ArcSwap<Table>>, Arc<ArcSwap<TlsTable>>);
 
 impl<E: Engine> Worker<E> {
     /// A worker on `engine`; starts the sweep of idle server connections.
@@ -106,6 +110,7 @@ impl<E: Engine> Worker<E> {
             seed,
             scratch: RefCell::default(),
             exchanges: Spares::default(),
+            sources: (parts.table.clone(), parts.secure.table.clone()),
             table: RefCell::new(Cache::new(parts.table)),
             tls: RefCell::new(Cache::new(parts.secure.table)),
             draining: Cell::new(false),
@@ -151,9 +156,24 @@ impl<E: Engine> Worker<E> {
 
     /// Counts a client connection as open until the guard drops.
     pub(crate) fn session(self: &Rc<Self>, entry_point: usize) -> SessionGuard<E> {
+        self.count(entry_point, false)
+    }
+
+    /// The same of a connection over QUIC.
+    pub(crate) fn session_over_udp(self: &Rc<Self>, entry_point: usize) -> SessionGuard<E> {
+        self.count(entry_point, true)
+    }
+
+    fn count(self: &Rc<Self>, entry_point: usize, over_udp: bool) -> SessionGuard<E> {
         self.sessions.set(self.sessions.get() + 1);
-        self.meter.open[entry_point].add(1);
-        SessionGuard { worker: self.clone(), entry_point }
+        let guard = SessionGuard { worker: self.clone(), entry_point, over_udp };
+        guard.cell().add(1);
+        guard
+    }
+
+    /// Where the newest table and the newest TLS table are found.
+    pub(crate) fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 }
 
@@ -161,11 +181,20 @@ impl<E: Engine> Worker<E> {
 pub(crate) struct SessionGuard<E: Engine> {
     pub(crate) worker: Rc<Worker<E>>,
     entry_point: usize,
+    over_udp: bool,
+}
+
+impl<E: Engine> SessionGuard<E> {
+    fn cell(&self) -> &crate::meter::Cell {
+        let meter = &self.worker.meter;
+        let cells = if self.over_udp { &meter.open_over_udp } else { &meter.open };
+        &cells[self.entry_point]
+    }
 }
 
 impl<E: Engine> Drop for SessionGuard<E> {
     fn drop(&mut self) {
         self.worker.sessions.set(self.worker.sessions.get() - 1);
-        self.worker.meter.open[self.entry_point].sub(1);
+        self.cell().sub(1);
     }
 }

@@ -17,7 +17,7 @@ use super::ledger::Ledger;
 use super::outgoing::Outgoing;
 use super::request::{self, Job};
 use super::response::{Answered, Broken, Progress};
-use super::{Client, Next, reply, tunnel};
+use super::{Client, Next, alt_svc, reply, tunnel};
 use crate::record::{Failure, Phase};
 use crate::stream::Conn;
 use crate::upstream::Chosen;
@@ -115,8 +115,13 @@ async fn refuse<E: Engine>(
         let second = worker.engine.unix_time().as_secs();
         let mut scratch = worker.scratch.borrow_mut();
         let head_request = job.method == crate::meter::Method::Head;
-        let reply =
-            reply::Reply { status: failure.status, reason: failure.reason, close: !keep, head_request };
+        let reply = reply::Reply {
+            status: failure.status,
+            reason: failure.reason,
+            close: !keep,
+            head_request,
+            alt_svc: alt_svc(&client.entry, client.secured.as_ref(), client.protocol),
+        };
         reply::make(&reply, scratch.date.at(second))
     };
     match client.stream.send(out.into(), write_until(client, job)).await {
