@@ -168,7 +168,9 @@ impl<E: Engine> Http3<E> {
             goaway.extend_from_slice(&payload);
             self.to_say.push(goaway.into());
         }
-        if self.last.is_some() && shared.open.get() == 0 {
+        // A close overtakes what is still under way: answers must have arrived. The control stream never ends.
+        let own = usize::from(self.control.is_some());
+        if self.last.is_some() && shared.open.get() == 0 && shared.connection.sending() <= own {
             shared.connection.close(Code::NO_ERROR);
         }
     }

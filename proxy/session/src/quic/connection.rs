@@ -252,6 +252,11 @@ impl<E: Engine> Connection<E> {
         self.inner.borrow_mut().quic.streams().accept(dir)
     }
 
+    /// Streams of which something was not sent, or is not known to have arrived.
+    pub(crate) fn sending(&self) -> usize {
+        self.inner.borrow_mut().quic.streams().send_streams()
+    }
+
     /// A new stream to send on, if the peer allows one.
     pub(crate) fn open_uni(&self) -> Option<StreamId> {
         self.inner.borrow_mut().quic.streams().open(Dir::Uni)
