@@ -74,12 +74,14 @@ pub(crate) async fn serve<E: Engine>(session: SessionGuard<E>, connection: Rc<Co
     let mut http3: Option<Http3<E>> = None;
     poll_fn(|cx| {
         connection.poll_events(&mut timer, cx);
+        if !connection.is_connected() && deadline.poll(&endpoint.worker.engine, until, cx) {
+            connection.close(Code::NO_ERROR);
+        }
         if !connection.is_lost() {
             match &mut http3 {
                 None if connection.is_connected() || connection.has_early_data() => {
                     http3.insert(Http3::new(connection.clone())).poll(cx);
                 }
-                None if deadline.poll(&endpoint.worker.engine, until, cx) => connection.close(Code::NO_ERROR),
                 None => {}
                 Some(http3) => http3.poll(cx),
             }
@@ -202,7 +204,7 @@ impl<E: Engine> Http3<E> {
     }
 }
 
-/// Reads a request and serves it; whether it came to an end.
+/// Reads a request and serves it; false if the client gave it up or broke the rules.
 async fn exchange<E: Engine>(shared: &Rc<Shared<E>>, stream: Bidi<E>) -> bool {
     let endpoint = shared.connection.endpoint.clone();
     let (worker, entry) = (&endpoint.worker, &endpoint.entry);
@@ -217,7 +219,7 @@ async fn exchange<E: Engine>(shared: &Rc<Shared<E>>, stream: Bidi<E>) -> bool {
     } else if !shared.connection.is_connected() {
         request.mark_early();
     }
-    let Some(stream) = H3Stream::new(worker.engine.clone(), stream, request) else { return true };
+    let Some(stream) = H3Stream::new(worker.engine.clone(), stream, request) else { return false };
     let ended = stream.ended();
     let arrival = Arrival {
         peer: shared.connection.addresses().0,

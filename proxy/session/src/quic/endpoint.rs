@@ -85,6 +85,7 @@ pub async fn serve<E: Engine>(
     place: Place,
 ) {
     let Some(endpoint) = Endpoint::new(worker.clone(), &socket, entry, &place) else { return };
+    let _ending = Ending(endpoint.clone());
     let socket = Rc::new(socket);
     worker.engine.spawn(send(endpoint.clone(), socket.clone()));
     let mut arena = BytesMut::new();
@@ -111,6 +112,16 @@ pub async fn serve<E: Engine>(
                 worker.engine.sleep_until(worker.engine.now().after(ACCEPT_BACKOFF)).await;
             }
         }
+    }
+}
+
+/// Lets go of the connections, which hold their endpoint, when this drops.
+struct Ending<E: Engine>(Rc<Endpoint<E>>);
+
+impl<E: Engine> Drop for Ending<E> {
+    fn drop(&mut self) {
+        let connections = std::mem::take(&mut *self.0.connections.borrow_mut());
+        drop(connections);
     }
 }
 
