@@ -6,8 +6,9 @@
 //! without talking about it, so that each can check what it gets to the byte.
 //!
 //! The actors have an HTTP reader and writer of their own ([`message`]): a mistake in `pancake-wire` is not made
-//! twice. In some runs a second proxy stands before the backends, and HTTP/2 is spoken between the two. What this does
-//! not do: TLS, other peers that speak HTTP/2, the control plane, real sockets.
+//! twice. In some runs a second proxy stands before the backends, and HTTP/2 is spoken between the two. HTTP/3 has a
+//! world of its own ([`http3`]). What this does not do: TLS over TCP, other peers that speak HTTP/2, the control plane, real
+//! sockets.
 
 /// The backends.
 pub mod backend;
@@ -15,6 +16,8 @@ pub mod backend;
 pub mod client;
 /// Clients that mean no good.
 pub mod hog;
+/// HTTP/3: the proxy's endpoint, and clients that speak to it over lossy datagrams.
+pub mod http3;
 /// What was seen, and what must hold of it.
 pub mod journal;
 /// Reading and writing messages, strictly.

@@ -35,6 +35,8 @@ mod slots;
 mod socket;
 /// From socket to socket through a pipe.
 mod splice;
+/// Which of several UDP sockets gets a datagram of QUIC.
+mod steer;
 /// Values by key with a generation.
 mod table;
 /// Unix stream sockets.

@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -116,11 +117,24 @@ pub struct UdpOptions {
     pub tell_local: bool,
     /// Bytes of the receive buffer asked of the kernel; none: its default.
     pub receive_buffer: Option<usize>,
+    /// Sends no datagram in fragments: one that is longer than a frame of the way out is refused, or lost on the way. For
+    /// QUIC, which finds out what fits (RFC 9000 section 14).
+    pub never_fragment: bool,
+    /// With `reuse_port`, for QUIC: of this many sockets at the address, the one whose place in the order of binding is
+    /// the first byte of the destination connection id modulo their number gets the datagram (RFC 9000 section 5.1: ids
+    /// can steer). While there are fewer the peers are spread as ever.
+    pub steer_by_connection_id: Option<NonZeroU32>,
 }
 
 impl Default for UdpOptions {
     fn default() -> Self {
-        UdpOptions { reuse_port: true, tell_local: false, receive_buffer: None }
+        UdpOptions {
+            reuse_port: true,
+            tell_local: false,
+            receive_buffer: None,
+            never_fragment: false,
+            steer_by_connection_id: None,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::buf::{MAX_PARTS, Parts};
 use crate::seam::{ListenOptions, UdpOptions};
+use crate::steer;
 
 /// A silent peer is asked after this, and again as often. Go's default.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -59,18 +60,18 @@ pub(crate) fn bind_udp(addr: SocketAddr, options: &UdpOptions, mode: Mode) -> io
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }
+    let (level, tells, finds) = match addr {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, libc::IP_MTU_DISCOVER),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, libc::IPV6_MTU_DISCOVER),
+    };
     if options.tell_local {
-        let (level, option) = match addr {
-            SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
-            SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
-        };
-        let on: libc::c_int = 1;
-        let size = size_of_val(&on) as libc::socklen_t;
-        // SAFETY: the option is an int, as both want.
-        let done =
-            unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size) };
-        if done < 0 {
-            return Err(io::Error::last_os_error());
+        set_int(&socket, level, tells, 1)?;
+    }
+    if options.never_fragment {
+        set_int(&socket, level, finds, libc::IP_PMTUDISC_PROBE)?;
+        if addr.is_ipv6() {
+            // For the IPv4 peers of a dual-stack socket.
+            set_int(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
         }
     }
     if let Some(bytes) = options.receive_buffer {
@@ -80,7 +81,19 @@ pub(crate) fn bind_udp(addr: SocketAddr, options: &UdpOptions, mode: Mode) -> io
     if chooses {
         socket.set_reuse_port(options.reuse_port)?;
     }
+    // The first of a group at a port of the kernel's choice is alone: the next one attaches the program for both.
+    if let Some(sockets) = options.steer_by_connection_id.filter(|_| options.reuse_port && !chooses) {
+        steer::by_connection_id(&socket, sockets)?;
+    }
     Ok(socket.into())
+}
+
+fn set_int(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let size = size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the option is an int, which lives until the call returns.
+    let done =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn stream_socket(addr: SocketAddr, mode: Mode) -> io::Result<Socket> {

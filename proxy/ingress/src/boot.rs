@@ -20,8 +20,9 @@ use pancake_config::tree::{File, Format};
 use pancake_engine::choose;
 use pancake_session::admission::{Admission, Most};
 use pancake_session::meter::WorkerMeter;
+use pancake_session::quic;
 use pancake_session::record::Sink;
-use pancake_session::settings::{Encoded, EntryPoint, Forwarded, Underscores};
+use pancake_session::settings::{Encoded, EntryPoint, Forwarded, Http3, Underscores};
 use pancake_session::worker;
 use pancake_table::lookup::EntryPointId;
 use pancake_tls::SystemRoots;
@@ -80,13 +81,7 @@ pub fn check(settings: Settings) -> Result<bool> {
 
 /// Everything that the static configuration asks for and that is not built, or that the environment lacks.
 fn not_built(settings: &Settings) -> Vec<String> {
-    let mut problems = service::certificates::problems(settings);
-    for entry in &settings.entry_points {
-        if entry.http3.is_some() {
-            problems.push(format!("entryPoints.{}: not supported yet: http3", entry.name));
-        }
-    }
-    problems
+    service::certificates::problems(settings)
 }
 
 /// Serves until told to stop. Always `Ok(true)` after an orderly end.
@@ -125,6 +120,7 @@ pub fn serve(settings: Settings) -> Result<bool> {
         },
         tokens: first.tokens(),
         admission: Arc::new(admission(&settings)),
+        quic: quic::Secrets::random().context("the system has no randomness for keys of QUIC")?,
     };
     let plan = Workers { engine, shared, opened, lives: lives.clone(), meters: &meters, sinks };
     let (running, listening) = plan.start(&settings)?;
@@ -290,6 +286,9 @@ fn entry_point(
         acme_bypass: from.allow_acme_bypass,
         h2_max_streams: from.http2.max_concurrent_streams,
         udp: (from.protocol == static_config::Protocol::Udp).then_some(from.udp_timeout),
+        http3: from
+            .http3
+            .map(|http3| Http3 { advertised_port: http3.advertised_port, zero_rtt: from.zero_rtt }),
         read_timeout: from.read_timeout,
         write_timeout: from.write_timeout,
         idle_timeout: from.idle_timeout,

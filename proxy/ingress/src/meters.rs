@@ -172,6 +172,12 @@ impl Meters {
         self.workers.iter().filter_map(|worker| worker.open.get(entry_point)).map(Cell::get).sum()
     }
 
+    /// QUIC connections open on the entry point with this number.
+    pub fn open_quic_connections(&self, entry_point: usize) -> u64 {
+        let cells = self.workers.iter().filter_map(|worker| worker.open_over_udp.get(entry_point));
+        cells.map(Cell::get).sum()
+    }
+
     /// Exchanges on the entry point with this number.
     pub fn entry_point(&self, entry_point: usize) -> HttpSums {
         let mut sums = HttpSums::new();

@@ -15,7 +15,7 @@ use pancake_session::meter::{Opened, WorkerMeter};
 use pancake_session::pressure::Budget;
 use pancake_session::record::Sink;
 use pancake_session::settings::EntryPoint;
-use pancake_session::{Worker, accept, udp, worker};
+use pancake_session::{Worker, accept, quic, udp, worker};
 use pancake_table::compiled::Table;
 use tokio::sync::watch;
 
@@ -99,6 +99,8 @@ pub struct Shared {
     pub tokens: Arc<AcmeTokens>,
     /// Who may come in.
     pub admission: Arc<Admission>,
+    /// What keys of QUIC are derived from.
+    pub quic: quic::Secrets,
 }
 
 /// A running worker.
@@ -175,7 +177,9 @@ fn run(mut plan: Plan, ready: Ready) -> Result<()> {
 }
 
 async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
-    let Plan { entry_points, shared, memory, meter, opened, sink, hostname, mut life, count, .. } = plan;
+    let Plan { number, entry_points, shared, memory, meter, opened, sink, hostname, mut life, count, .. } =
+        plan;
+    let place = place(number, count, shared.quic);
     let parts = worker::Parts {
         table: shared.table,
         secure: shared.secure,
@@ -196,26 +200,12 @@ async fn work<E: Engine>(engine: E, plan: Plan, ready: Ready) {
     };
     let worker = Worker::new(engine.clone(), parts);
     let mut addresses = Vec::new();
-    for entry in entry_points {
-        let entry = Rc::new(entry);
-        let listening = match entry.udp {
-            None => listen(&engine, &entry).map(|(listener, address)| {
-                engine.spawn(accept::serve(worker.clone(), listener, entry.clone()));
-                address
-            }),
-            Some(_) => bind(&engine, &entry).map(|(socket, address)| {
-                engine.spawn(udp::serve(worker.clone(), socket, entry.clone()));
-                address
-            }),
-        };
-        match listening {
-            Ok(address) => addresses.push(address),
-            Err(error) => {
-                let what = format!("entry point {}: listening on {}", entry.name, entry.address);
-                let _ = ready.send(Err(anyhow!(error).context(what)));
-                return;
-            }
+    for mut entry in entry_points {
+        if let Err(error) = open(&worker, &mut entry, &place) {
+            let _ = ready.send(Err(error));
+            return;
         }
+        addresses.push(entry.address);
     }
     if ready.send(Ok(addresses)).is_err() {
         return;
@@ -245,10 +235,41 @@ async fn finish<E: Engine>(worker: &Worker<E>, life: &mut watch::Receiver<Life>)
     }
 }
 
+/// Opens an entry point, and says in it which address that got.
+fn open<E: Engine>(worker: &Rc<Worker<E>>, entry: &mut EntryPoint, place: &quic::Place) -> Result<()> {
+    let engine = &worker.engine;
+    let what = format!("entry point {}: listening on {}", entry.name, entry.address);
+    if entry.udp.is_some() {
+        let (socket, address) = bind(engine, entry).context(what)?;
+        entry.address = address;
+        engine.spawn(udp::serve(worker.clone(), socket, Rc::new(entry.clone())));
+        return Ok(());
+    }
+    let (listener, address) = listen(engine, entry).context(what)?;
+    entry.address = address;
+    entry.advertise();
+    let entry = Rc::new(entry.clone());
+    if entry.http3.is_some() {
+        let socket = engine.bind_udp(address, &quic::socket_options(address, place));
+        let what = || format!("entry point {}: http3: the UDP port of {address}", entry.name);
+        let socket = socket.with_context(what)?;
+        engine.spawn(quic::serve(worker.clone(), socket, entry.clone(), place.clone()));
+    }
+    engine.spawn(accept::serve(worker.clone(), listener, entry));
+    Ok(())
+}
+
 fn listen<E: Engine>(engine: &E, entry: &EntryPoint) -> io::Result<(E::Listener, SocketAddr)> {
     let listener = engine.listen(entry.address, &ListenOptions::default())?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// Where this worker stands among those that share UDP ports. The first byte of an id tells 255 of them apart; to those
+/// beyond no QUIC is steered.
+fn place(number: usize, count: usize, secrets: quic::Secrets) -> quic::Place {
+    let workers = u8::try_from(count).unwrap_or(u8::MAX).max(1);
+    quic::Place { number: (number % usize::from(workers)) as u8, workers, secrets }
 }
 
 fn bind<E: Engine>(engine: &E, entry: &EntryPoint) -> io::Result<(E::Datagrams, SocketAddr)> {

@@ -21,6 +21,8 @@ mod happy;
 pub mod http1;
 /// HTTP/2 sessions.
 mod http2;
+/// HTTP/3 sessions.
+mod http3;
 /// Every limit of the data path, by name.
 pub mod limits;
 /// Counters that a worker writes and the service thread reads.
@@ -29,6 +31,8 @@ pub mod meter;
 mod middleware;
 /// What happens when memory runs short.
 pub mod pressure;
+/// QUIC.
+pub mod quic;
 /// One access record per exchange.
 pub mod record;
 /// What an entry point is told by the static configuration.

@@ -154,3 +154,61 @@ pub const PAUSE_PERIOD: Duration = Duration::from_millis(50);
 
 /// An address of a server that has not answered for so long gets company by the next one (RFC 8305 section 5).
 pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// QUIC connections of one worker and entry point.
+pub const QUIC_CONNECTIONS: usize = 16 * 1024;
+
+/// QUIC handshakes under way, per worker and entry point, from which on a client must show that its address is its own
+/// (Retry, RFC 9000 section 8.1.2).
+pub const QUIC_HALF_OPEN_UNTIL_RETRY: usize = 64;
+
+/// QUIC handshakes under way from which on further clients are refused.
+pub const QUIC_HALF_OPEN: usize = 1024;
+
+/// How long the token of a Retry is good.
+pub const QUIC_RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
+
+/// Bytes of a ClientHello over QUIC; those with post-quantum key shares have 2 KB.
+pub const QUIC_HELLO_BYTES: usize = 16 * 1024;
+
+/// TLS configurations that an endpoint keeps ready, by TLS options.
+pub const QUIC_TLS_CONFIGS: usize = 64;
+
+/// TLS sessions kept for early data, per worker and TLS options.
+pub const QUIC_EARLY_SESSIONS: usize = 1024;
+
+/// Requests under way on one HTTP/3 connection; quic-go, and so Traefik, allows as many.
+pub const QUIC_REQUEST_STREAMS: u32 = 100;
+
+/// Streams in one direction that a client may have: control, two of QPACK, and some of kinds that mean nothing.
+pub const QUIC_UNIDIRECTIONAL_STREAMS: u32 = 16;
+
+/// Flow-control window of one QUIC stream.
+pub const QUIC_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Flow-control window of a QUIC connection, for all its streams together.
+pub const QUIC_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Bytes that a QUIC connection may have sent and not known to have arrived.
+pub const QUIC_SEND_WINDOW_BYTES: u64 = 1024 * 1024;
+
+/// Receive buffer asked of the kernel for the socket of a QUIC endpoint; `net.core.rmem_max` may allow less.
+pub const QUIC_RECEIVE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Datagrams that wait to be sent, per endpoint; connections wait meanwhile.
+pub const QUIC_OUTBOX_DATAGRAMS: usize = 256;
+
+/// Datagrams of one size that a connection makes in one go.
+pub const QUIC_SEGMENTS: usize = 10;
+
+/// Such goes of a connection until others have their turn.
+pub const QUIC_TRANSMIT_RUN: usize = 8;
+
+/// Bytes of a frame on an HTTP/3 control stream.
+pub const H3_CONTROL_FRAME_BYTES: usize = 4 * 1024;
+
+/// Body bytes of an HTTP/3 request that are gathered before they are passed on.
+pub const H3_READ_BYTES: usize = 64 * 1024;
+
+/// HTTP/3 requests given up by the client beyond those that were answered; one more ends the connection (CVE-2023-44487).
+pub const H3_GIVEN_UP: u64 = 256;

@@ -231,8 +231,20 @@ pub struct WorkerMeter {
     pub memory_stage: Cell,
     /// UDP.
     pub udp: UdpMeter,
-    /// Client connections and UDP sessions open, by entry point number.
+    /// QUIC handshakes with clients that were completed.
+    pub quic_handshakes: Cell,
+    /// QUIC connections that ended before they were made.
+    pub quic_failures: Cell,
+    /// Clients that were asked to show that their address is their own.
+    pub quic_retries: Cell,
+    /// QUIC clients refused because there were too many.
+    pub quic_refused: Cell,
+    /// Changes of a client's address on an open QUIC connection.
+    pub quic_migrations: Cell,
+    /// Client connections over TCP, and UDP sessions, that are open, by entry point number.
     pub open: Vec<Cell>,
+    /// Client connections over QUIC that are open, by entry point number.
+    pub open_over_udp: Vec<Cell>,
     /// Exchanges by entry point number.
     pub entry_points: Vec<HttpMeter>,
 }
@@ -242,6 +254,7 @@ impl WorkerMeter {
     pub fn new(entry_points: usize) -> WorkerMeter {
         WorkerMeter {
             open: (0..entry_points).map(|_| Cell::default()).collect(),
+            open_over_udp: (0..entry_points).map(|_| Cell::default()).collect(),
             entry_points: (0..entry_points).map(|_| HttpMeter::default()).collect(),
             ..WorkerMeter::default()
         }

@@ -48,6 +48,19 @@ pub struct EntryPoint {
     pub h2_max_streams: u32,
     /// It is for UDP, and a session that is silent for this long is over (`udp.timeout`, default 3 s).
     pub udp: Option<Duration>,
+    /// `http3`; none: off.
+    pub http3: Option<Http3>,
+    /// What answers over TLS say of HTTP/3: a whole line, `Alt-Svc: ...`, with its end.
+    pub alt_svc: Option<Arc<str>>,
+}
+
+/// `http3` of an entry point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Http3 {
+    /// `advertisedPort`: what `Alt-Svc` says; none: the port of the entry point.
+    pub advertised_port: Option<u16>,
+    /// `pancake.zeroRtt`: whether clients may send requests before the handshake is over (RFC 8470).
+    pub zero_rtt: bool,
 }
 
 /// `encodedCharacters`: which characters may stand percent-encoded in a path; a request with another one is answered
@@ -136,7 +149,17 @@ impl EntryPoint {
             acme_bypass: false,
             h2_max_streams: 250,
             udp: None,
+            http3: None,
+            alt_svc: None,
         }
+    }
+
+    /// Says where HTTP/3 is (RFC 7838), in the words of quic-go and so of Traefik; to be called once the port is known.
+    pub fn advertise(&mut self) {
+        self.alt_svc = self.http3.map(|http3| {
+            let port = http3.advertised_port.unwrap_or(self.address.port());
+            format!("Alt-Svc: h3=\":{port}\"; ma=2592000\r\n").into()
+        });
     }
 }
 

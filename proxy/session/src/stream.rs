@@ -10,6 +10,7 @@ use pancake_engine::{Buf, Engine, Parts, Stream, Time, Want};
 
 use crate::http2::H2Stream;
 use crate::http2::upstream::ServerStream;
+use crate::http3::H3Stream;
 use crate::tls::stream::TlsStream;
 
 /// What [`Stream::splice`] does where bytes must pass through this process.
@@ -43,6 +44,8 @@ pub(crate) enum Conn<E: Engine> {
     H2(Box<H2Stream<E>>),
     /// The same, of an HTTP/2 connection to a server.
     ServerH2(Box<ServerStream<E>>),
+    /// The same of HTTP/3.
+    H3(Box<H3Stream<E>>),
 }
 
 impl<E: Engine> Stream for Conn<E> {
@@ -52,6 +55,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.recv(want, until).await,
             Conn::H2(stream) => stream.recv(want, until).await,
             Conn::ServerH2(stream) => stream.recv(want, until).await,
+            Conn::H3(stream) => stream.recv(want, until).await,
         }
     }
 
@@ -61,6 +65,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.is_quiet(),
             Conn::H2(stream) => stream.is_quiet(),
             Conn::ServerH2(stream) => stream.is_quiet(),
+            Conn::H3(stream) => stream.is_quiet(),
         }
     }
 
@@ -70,6 +75,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.send(parts, until).await,
             Conn::H2(stream) => stream.send(parts, until).await,
             Conn::ServerH2(stream) => stream.send(parts, until).await,
+            Conn::H3(stream) => stream.send(parts, until).await,
         }
     }
 
@@ -86,6 +92,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.try_send(bytes),
             Conn::H2(stream) => stream.try_send(bytes),
             Conn::ServerH2(stream) => stream.try_send(bytes),
+            Conn::H3(stream) => stream.try_send(bytes),
         }
     }
 
@@ -95,6 +102,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.shutdown(),
             Conn::H2(stream) => stream.shutdown(),
             Conn::ServerH2(stream) => stream.shutdown(),
+            Conn::H3(stream) => stream.shutdown(),
         }
     }
 
@@ -104,6 +112,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.reset_on_drop(),
             Conn::H2(stream) => stream.reset_on_drop(),
             Conn::ServerH2(stream) => stream.reset_on_drop(),
+            Conn::H3(stream) => stream.reset_on_drop(),
         }
     }
 
@@ -113,6 +122,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.set_keepalive(period),
             Conn::H2(stream) => stream.set_keepalive(period),
             Conn::ServerH2(stream) => stream.set_keepalive(period),
+            Conn::H3(stream) => stream.set_keepalive(period),
         }
     }
 
@@ -122,6 +132,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.peer_addr(),
             Conn::H2(stream) => stream.peer_addr(),
             Conn::ServerH2(stream) => stream.peer_addr(),
+            Conn::H3(stream) => stream.peer_addr(),
         }
     }
 
@@ -131,6 +142,7 @@ impl<E: Engine> Stream for Conn<E> {
             Conn::Tls(stream) => stream.local_addr(),
             Conn::H2(stream) => stream.local_addr(),
             Conn::ServerH2(stream) => stream.local_addr(),
+            Conn::H3(stream) => stream.local_addr(),
         }
     }
 }

@@ -41,6 +41,7 @@ pub fn options(address: SocketAddr) -> UdpOptions {
         reuse_port: true,
         tell_local: address.ip().is_unspecified(),
         receive_buffer: Some(UDP_RECEIVE_BUFFER_BYTES),
+        ..UdpOptions::default()
     }
 }
 

@@ -97,10 +97,14 @@ pub struct Worker<E: Engine> {
     pub(crate) exchanges: Spares,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     tls: RefCell<Cache<Arc<ArcSwap<TlsTable>>, Arc<TlsTable>>>,
+    sources: Sources,
     draining: Cell<bool>,
     sessions: Cell<usize>,
     admission: Arc<Admission>,
 }
+
+/// The newest table and the newest TLS table.
+type Sources = (Arc<ArcSwap<Table>>, Arc<ArcSwap<TlsTable>>);
 
 impl<E: Engine> Worker<E> {
     /// A worker on `engine`; starts the sweep of idle server connections.
@@ -121,6 +125,7 @@ impl<E: Engine> Worker<E> {
             seed,
             scratch: RefCell::default(),
             exchanges: Spares::default(),
+            sources: (parts.table.clone(), parts.secure.table.clone()),
             table: RefCell::new(Cache::new(parts.table)),
             tls: RefCell::new(Cache::new(parts.secure.table)),
             draining: Cell::new(false),
@@ -171,6 +176,15 @@ impl<E: Engine> Worker<E> {
     /// Counts a client connection, or a UDP session, as open until the guard drops; or says, and counts, why it may not
     /// come in. The limits per address wait for [`SessionGuard::admit`].
     pub(crate) fn session(self: &Rc<Self>, entry_point: usize) -> Result<SessionGuard<E>, Refusal> {
+        self.let_in(entry_point, false)
+    }
+
+    /// The same of a connection over QUIC.
+    pub(crate) fn session_over_quic(self: &Rc<Self>, entry_point: usize) -> Result<SessionGuard<E>, Refusal> {
+        self.let_in(entry_point, true)
+    }
+
+    fn let_in(self: &Rc<Self>, entry_point: usize, over_quic: bool) -> Result<SessionGuard<E>, Refusal> {
         if self.pressure.is_at_least(Stage::Refuse) {
             return Err(self.refused(Refusal::Memory));
         }
@@ -178,12 +192,14 @@ impl<E: Engine> Worker<E> {
             return Err(self.refused(refusal));
         }
         self.sessions.set(self.sessions.get() + 1);
-        self.meter.open[entry_point].add(1);
-        Ok(SessionGuard {
+        let guard = SessionGuard {
             worker: self.clone(),
             entry_point: entry_point as u16,
+            over_quic,
             counted: Counted::default(),
-        })
+        };
+        guard.cell().add(1);
+        Ok(guard)
     }
 
     /// What was received, or the error; one for lateness is counted.
@@ -199,6 +215,11 @@ impl<E: Engine> Worker<E> {
         self.meter.refused[refusal as usize].add(1);
         refusal
     }
+
+    /// Where the newest table and the newest TLS table are found.
+    pub(crate) fn sources(&self) -> Sources {
+        self.sources.clone()
+    }
 }
 
 /// One open client connection, or UDP session.
@@ -206,6 +227,7 @@ pub(crate) struct SessionGuard<E: Engine> {
     pub(crate) worker: Rc<Worker<E>>,
     counted: Counted,
     entry_point: u16,
+    over_quic: bool,
 }
 
 impl<E: Engine> SessionGuard<E> {
@@ -215,13 +237,19 @@ impl<E: Engine> SessionGuard<E> {
         self.counted = entered.map_err(|refusal| self.worker.refused(refusal))?;
         Ok(())
     }
+
+    fn cell(&self) -> &crate::meter::Cell {
+        let meter = &self.worker.meter;
+        let cells = if self.over_quic { &meter.open_over_udp } else { &meter.open };
+        &cells[usize::from(self.entry_point)]
+    }
 }
 
 impl<E: Engine> Drop for SessionGuard<E> {
     fn drop(&mut self) {
         let entry_point = usize::from(self.entry_point);
         self.worker.sessions.set(self.worker.sessions.get() - 1);
-        self.worker.meter.open[entry_point].sub(1);
+        self.cell().sub(1);
         self.worker.admission.leave(entry_point, self.counted);
     }
 }

@@ -62,9 +62,33 @@ pub fn peek(bytes: &[u8]) -> Peek<'_> {
             Ok(found) => Peek::Hello(ClientHello { message, wire_len, found }),
             Err(reject) => Peek::Malformed(reject),
         },
-        Err(records::Stop::Incomplete { needed }) => Peek::Incomplete { needed },
-        Err(records::Stop::NotTls) => Peek::NotTls,
-        Err(records::Stop::Malformed(reject)) => Peek::Malformed(reject),
+        Err(stop) => stop.into(),
+    }
+}
+
+/// Looks at a handshake message that came without records, as QUIC carries them (RFC 9001 section 4.1.3). There are no limits
+/// but the message's own: who collects it has them.
+#[must_use]
+pub fn peek_message(bytes: &[u8]) -> Peek<'_> {
+    let wire_len = match records::message_len(bytes) {
+        Err(stop) => return stop.into(),
+        Ok(len) if len > bytes.len() => return Peek::Incomplete { needed: len },
+        Ok(len) => len,
+    };
+    let message = &bytes[..wire_len];
+    match message::read(message) {
+        Ok(found) => Peek::Hello(ClientHello { message: Cow::Borrowed(message), wire_len, found }),
+        Err(reject) => Peek::Malformed(reject),
+    }
+}
+
+impl<'a> From<records::Stop> for Peek<'a> {
+    fn from(stop: records::Stop) -> Peek<'a> {
+        match stop {
+            records::Stop::Incomplete { needed } => Peek::Incomplete { needed },
+            records::Stop::NotTls => Peek::NotTls,
+            records::Stop::Malformed(reject) => Peek::Malformed(reject),
+        }
     }
 }
 
@@ -110,7 +134,7 @@ impl ClientHello<'_> {
         legacy.into_iter().chain(listed.filter(|version| version & 0x0f0f != 0x0a0a))
     }
 
-    /// The length of the hello on the wire in bytes, record headers included.
+    /// The length of the hello on the wire in bytes, record headers included if there are any.
     #[must_use]
     pub fn wire_len(&self) -> usize {
         self.wire_len

@@ -15,3 +15,5 @@ pub mod client_hello;
 pub mod h1;
 // Base64 in pieces, for gRPC-Web.
 pub mod base64;
+// HTTP/3 (RFC 9114): frames and fields.
+pub mod h3;

@@ -1,6 +1,6 @@
 //! Peeking at ClientHellos: what is found, what is refused, and that no split of the bytes changes a verdict.
 
-use pancake_wire::client_hello::{ClientHello, MAX_CLIENT_HELLO_BYTES, Peek, Reject, peek};
+use pancake_wire::client_hello::{ClientHello, MAX_CLIENT_HELLO_BYTES, Peek, Reject, peek, peek_message};
 use proptest::prelude::*;
 
 /// An extension.
@@ -330,4 +330,14 @@ proptest! {
             let _ = (hello.alpn().count(), hello.versions().count(), hello.server_name());
         }
     }
+}
+
+#[test]
+fn a_message_without_records_says_the_same() {
+    let message = message(&[server_name(b"A.Example")]);
+    assert_eq!(peek_message(&message[..3]), Peek::Incomplete { needed: 4 });
+    assert_eq!(peek_message(&message[..9]), Peek::Incomplete { needed: message.len() });
+    let Peek::Hello(hello) = peek_message(&message) else { panic!("it is a hello") };
+    assert_eq!(hello.server_name(), Some("A.Example"));
+    assert!(matches!(peek_message(&[2, 0, 0, 0]), Peek::Malformed(_)));
 }

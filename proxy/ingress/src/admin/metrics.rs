@@ -73,12 +73,18 @@ fn entry_points(context: &Context, families: &mut Families, http: bool) {
     for (number, entry_point) in context.settings.entry_points.iter().enumerate() {
         let name = &*entry_point.name;
         let udp = entry_point.protocol == Protocol::Udp;
-        families.gauge(
-            "traefik_open_connections",
-            "How many open connections exist, by entryPoint and protocol",
-            &[("entrypoint", name), ("protocol", if udp { "UDP" } else { "TCP" })],
-            context.meters.open_connections(number) as f64,
-        );
+        let mut open = |protocol, count: u64| {
+            families.gauge(
+                "traefik_open_connections",
+                "How many open connections exist, by entryPoint and protocol",
+                &[("entrypoint", name), ("protocol", protocol)],
+                count as f64,
+            );
+        };
+        open(if udp { "UDP" } else { "TCP" }, context.meters.open_connections(number));
+        if entry_point.http3.is_some() {
+            open("UDP", context.meters.open_quic_connections(number));
+        }
         if http && !udp {
             exchanges(families, "entrypoint", &[("entrypoint", name)], &context.meters.entry_point(number));
         }
@@ -137,7 +143,7 @@ fn own(context: &Context, families: &mut Families) {
     let one = [("version", env!("CARGO_PKG_VERSION")), ("engine", context.engine.name)];
     families.gauge("pancake_build_info", "Version and engine; always 1.", &one, 1.0);
     families.gauge("pancake_workers", "Worker threads.", &[], context.meters.workers() as f64);
-    let cells: [(&str, &str, CellOf); 9] = [
+    let cells: [(&str, &str, CellOf); 14] = [
         ("pancake_accepted_total", "Client connections accepted.", |worker| &worker.accepted),
         ("pancake_accept_failures_total", "Accepts that failed.", |worker| &worker.accept_failures),
         ("pancake_retries_total", "Exchanges sent again on a fresh connection.", |worker| &worker.retries),
@@ -150,6 +156,15 @@ fn own(context: &Context, families: &mut Families) {
         ("pancake_tcp_connect_failures_total", "TCP servers not reached.", |worker| {
             &worker.tcp_connect_failures
         }),
+        ("pancake_quic_handshakes_total", "QUIC handshakes completed.", |worker| &worker.quic_handshakes),
+        ("pancake_quic_failures_total", "QUIC connections that were not made.", |worker| {
+            &worker.quic_failures
+        }),
+        ("pancake_quic_retries_total", "Clients that were to show their address.", |worker| {
+            &worker.quic_retries
+        }),
+        ("pancake_quic_refused_total", "QUIC clients refused: too many.", |worker| &worker.quic_refused),
+        ("pancake_quic_migrations_total", "Changes of address under QUIC.", |worker| &worker.quic_migrations),
         ("pancake_tcp_unserved_total", "TCP connections without a server.", |worker| &worker.tcp_unserved),
     ];
     for (name, help, cell) in cells {

@@ -9,13 +9,13 @@ use std::task::Poll;
 use pancake_engine::{Engine, OutBuf, Stream, Time, Want};
 use pancake_wire::h1::head::Version;
 
-use super::Client;
 use super::exchange::{REQUEST_TIMEOUT, keeps_alive, write_until};
 use super::input::Input;
 use super::ledger::Ledger;
 use super::pump::{Inbound, Pump, PumpError};
 use super::request::Job;
 use super::response::{Answered, Broken, Context, Progress, Request, answer, client_reason};
+use super::{Client, alt_svc};
 use crate::meter::Slow;
 use crate::middleware::grpc_web::Call;
 use crate::record::{Failure, Phase};
@@ -63,6 +63,7 @@ pub(crate) async fn run<E: Engine>(
         upgrade: job.upgrade.as_deref(),
         grpc_web: job.grpc.web(),
         keep_alive: keeps_alive(worker, client, job),
+        alt_svc: alt_svc(&client.entry, client.secured.as_ref(), client.protocol),
         request: &request,
         head_timeout: to.chosen.server.transport.response_header_timeout,
         send_until: write_until(client, job),

@@ -18,7 +18,7 @@ use super::ledger::Ledger;
 use super::outgoing::Outgoing;
 use super::request::{self, Job};
 use super::response::{Answered, Broken, Progress};
-use super::{Client, Next, reply, tunnel};
+use super::{Client, Next, alt_svc, reply, tunnel};
 use crate::meter::Slow;
 use crate::record::{Failure, Phase};
 use crate::stream::Conn;
@@ -130,8 +130,14 @@ async fn refuse<E: Engine>(
         let head_request = job.method == crate::meter::Method::Head;
         match &job.grpc {
             Grpc::No => {
-                let (status, reason) = (failure.status, failure.reason);
-                reply::make(&reply::Reply { status, reason, close: !keep, head_request }, date)
+                let reply = reply::Reply {
+                    status: failure.status,
+                    reason: failure.reason,
+                    close: !keep,
+                    head_request,
+                    alt_svc: alt_svc(&client.entry, client.secured.as_ref(), client.protocol),
+                };
+                reply::make(&reply, date)
             }
             call => (grpc::reply(call, failure.status, date, !keep), 0),
         }

@@ -75,6 +75,12 @@ pub(crate) struct Client<S> {
     protocol: Option<&'static str>,
 }
 
+/// What an answer over TLS says of HTTP/3, as a whole line (RFC 7838). Who came by it need not be told.
+fn alt_svc<'a>(entry: &'a EntryPoint, secured: Option<&Secured>, protocol: Option<&str>) -> Option<&'a str> {
+    let line = entry.alt_svc.as_deref()?;
+    (secured.is_some() && protocol != Some("HTTP/3.0")).then_some(line)
+}
+
 /// A client connection that speaks HTTP/1.
 pub(crate) struct Arrival<S> {
     pub(crate) stream: S,

@@ -27,6 +27,8 @@ pub(crate) struct Reply<'a> {
     pub(crate) reason: &'a str,
     pub(crate) close: bool,
     pub(crate) head_request: bool,
+    /// A whole line about HTTP/3.
+    pub(crate) alt_svc: Option<&'a str>,
 }
 
 /// The answer, as Traefik gives it, and the length of its body.
@@ -35,6 +37,10 @@ pub(crate) fn make(reply: &Reply<'_>, date: &[u8; 29]) -> (OutBuf, u64) {
     emit::error_response(&mut out, reply.status, reply.reason, Some(date), reply.close, reply.head_request);
     let head = out.windows(4).position(|w| w == b"\r\n\r\n").map_or(out.len(), |at| at + 4);
     let body = (out.len() - head) as u64;
+    if let Some(line) = reply.alt_svc {
+        let end = head - 2;
+        out.splice(end..end, line.bytes());
+    }
     (out, body)
 }
 

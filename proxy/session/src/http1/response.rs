@@ -32,6 +32,8 @@ pub(crate) struct Context<'a, E: Engine> {
     pub(crate) grpc_web: Option<&'a Call>,
     /// Whether the client's connection stays open if the answer allows it.
     pub(crate) keep_alive: bool,
+    /// A line about HTTP/3, for the client.
+    pub(crate) alt_svc: Option<&'a str>,
     /// How far the request came.
     pub(crate) request: &'a Request,
     /// From the whole request to the head of the answer.
@@ -283,6 +285,9 @@ fn plan<E: Engine>(context: &Context<'_, E>, input: &mut Input) -> Result<Option
     if head.status >= 200 {
         if !head.fields.iter().any(|field| field.known == Known::Date) {
             emit::field(&mut out, b"Date", date.at(context.worker.engine.unix_time().as_secs()));
+        }
+        if let Some(line) = context.alt_svc {
+            out.extend_from_slice(line.as_bytes());
         }
         if !keep_client {
             out.extend_from_slice(b"Connection: close\r\n");

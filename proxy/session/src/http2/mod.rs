@@ -6,9 +6,9 @@
 /// The connection under it.
 mod io;
 /// A request to HTTP/1.1.
-mod request;
+pub(crate) mod request;
 /// An answer from HTTP/1.1.
-mod response;
+pub(crate) mod response;
 /// A stream as a connection.
 mod stream;
 /// HTTP/2 to servers.
@@ -125,7 +125,8 @@ fn start<E: Engine>(shared: &Rc<Shared<E>>, request: Request<RecvStream>, mut re
     let mut key = [0; 16];
     key[..8].copy_from_slice(&engine.random().to_ne_bytes());
     key[8..].copy_from_slice(&engine.random().to_ne_bytes());
-    let Ok(head) = request::head(&parts, body.is_end_stream(), key) else {
+    let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
+    let Ok(head) = request::head(&parts, protocol, body.is_end_stream(), key) else {
         respond.send_reset(Reason::PROTOCOL_ERROR);
         return;
     };

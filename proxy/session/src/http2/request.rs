@@ -1,4 +1,4 @@
-//! The head of an HTTP/2 request as HTTP/1.1 says it (RFC 9113 section 8.3, RFC 8441).
+//! The head of an HTTP/2 or HTTP/3 request as HTTP/1.1 says it (RFC 9113 section 8.3, RFC 8441, RFC 9114 section 4.3).
 //!
 //! What comes out is read by the strict HTTP/1.1 parser like any other request, so what cannot be said there (RFC 9113
 //! section 10.3) is refused there.
@@ -9,7 +9,7 @@ use pancake_wire::h1::emit;
 
 /// What follows the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Follows {
+pub(crate) enum Follows {
     /// Nothing.
     Nothing,
     /// A body of the length that the head says.
@@ -22,11 +22,16 @@ pub(super) enum Follows {
 
 /// Why a request has no HTTP/1.1 form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
-/// Writes the head. `key`: random bytes for a web socket's handshake (RFC 6455 section 4.1).
-pub(super) fn head(parts: &Parts, ends: bool, key: [u8; 16]) -> Result<(Vec<u8>, Follows), Malformed> {
-    let protocol = parts.extensions.get::<h2::ext::Protocol>();
+/// Writes the head. `protocol`: `:protocol` of an extended `CONNECT`. `key`: random bytes for a web socket's handshake
+/// (RFC 6455 section 4.1).
+pub(crate) fn head(
+    parts: &Parts,
+    protocol: Option<&str>,
+    ends: bool,
+    key: [u8; 16],
+) -> Result<(Vec<u8>, Follows), Malformed> {
     let tunnel = protocol.is_some();
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = parts.headers.get(header::HOST).map(|value| value.as_bytes());
@@ -76,7 +81,7 @@ pub(super) fn head(parts: &Parts, ends: bool, key: [u8; 16]) -> Result<(Vec<u8>,
         Follows::Chunks => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Follows::Tunnel => {
             out.extend_from_slice(b"Connection: Upgrade\r\n");
-            let protocol = protocol.map(h2::ext::Protocol::as_str).unwrap_or_default();
+            let protocol = protocol.unwrap_or_default();
             emit::field(&mut out, b"Upgrade", protocol.as_bytes());
             if protocol == "websocket" {
                 emit::field(&mut out, b"Sec-WebSocket-Key", &base64(key));
@@ -107,7 +112,9 @@ mod tests {
     use super::*;
 
     fn written(request: http::Request<()>, ends: bool) -> Result<(String, Follows), Malformed> {
-        let (head, follows) = head(&request.into_parts().0, ends, [0; 16])?;
+        let parts = request.into_parts().0;
+        let protocol = parts.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str);
+        let (head, follows) = head(&parts, protocol, ends, [0; 16])?;
         Ok((String::from_utf8(head).unwrap(), follows))
     }
 

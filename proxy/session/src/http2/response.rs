@@ -1,4 +1,4 @@
-//! An answer in HTTP/1.1, as the exchange writes it, taken apart for HTTP/2.
+//! An answer in HTTP/1.1, as the exchange writes it, taken apart for HTTP/2 and HTTP/3.
 //!
 //! In: bytes in any pieces. Out: head, data, end. Pure: what is done with them is for the caller.
 
@@ -10,7 +10,7 @@ use pancake_wire::h1::head::{self, Framing, Known, Limits, ResponseHead};
 use crate::limits::{MAX_FIELDS, MAX_RESPONSE_HEAD_BYTES};
 
 /// What comes next.
-pub(super) enum Event {
+pub(crate) enum Event {
     /// An interim answer.
     Interim(Response<()>),
     /// The head of the answer; whether nothing follows.
@@ -21,9 +21,9 @@ pub(super) enum Event {
     Trailers(HeaderMap),
 }
 
-/// The answer is none that HTTP/2 can carry: a fault of this proxy.
+/// The answer is none that HTTP/2 and HTTP/3 can carry: a fault of this proxy.
 #[derive(Debug)]
-pub(super) struct Untranslatable;
+pub(crate) struct Untranslatable;
 
 /// Where in the answer the next byte stands.
 enum At {
@@ -35,7 +35,7 @@ enum At {
 }
 
 /// The translator of one answer.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     at: At,
     head_request: bool,
     pending: Vec<u8>,
@@ -43,7 +43,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// `head_request`: the answer has no body, whatever its head says.
-    pub(super) fn new(head_request: bool) -> Answer {
+    pub(crate) fn new(head_request: bool) -> Answer {
         Answer { at: At::Head, head_request, pending: Vec::new() }
     }
 
@@ -58,17 +58,17 @@ impl Answer {
     }
 
     /// Whether the whole answer has been taken.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.at, At::End)
     }
 
     /// Whether the connection carries another protocol from here on.
-    pub(super) fn is_tunnel(&self) -> bool {
+    pub(crate) fn is_tunnel(&self) -> bool {
         matches!(self.at, At::Tunnel)
     }
 
     /// Takes bytes; says what was in them.
-    pub(super) fn take<'a>(
+    pub(crate) fn take<'a>(
         &mut self,
         pieces: impl Iterator<Item = &'a [u8]>,
         events: &mut Vec<Event>,

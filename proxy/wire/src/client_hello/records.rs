@@ -85,6 +85,13 @@ pub(super) fn message(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, usize), Stop> {
     }
 }
 
+/// The length of the message that `bytes` start with, its header included, where there are no records.
+pub(super) fn message_len(bytes: &[u8]) -> Result<usize, Stop> {
+    let mut header = Header::default();
+    header.take(bytes)?;
+    header.message_len().ok_or(Stop::Incomplete { needed: MESSAGE_HEADER_BYTES })
+}
+
 /// The record that starts at `at`.
 fn record(bytes: &[u8], at: usize) -> Result<Record, Stop> {
     let other = || if at == 0 { Stop::NotTls } else { Stop::Malformed(Reject::TLS_HELLO_INTERRUPTED) };

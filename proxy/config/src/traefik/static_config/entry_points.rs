@@ -67,6 +67,8 @@ pub struct EntryPoint {
     pub allow_acme_bypass: bool,
     /// `udp.timeout`: a UDP session that is silent for this long is over. Default 3 s.
     pub udp_timeout: Duration,
+    /// `pancake.zeroRtt`: HTTP/3 requests may come before the handshake is over (RFC 8470). Default off.
+    pub zero_rtt: bool,
     /// `pancake`: how many connections there may be.
     pub limits: ConnectionLimits,
 }
@@ -184,6 +186,7 @@ impl EntryPoint {
             proxy_protocol: None,
             allow_acme_bypass: false,
             udp_timeout: Duration::from_secs(3),
+            zero_rtt: false,
             limits: ConnectionLimits::default(),
         }
     }
@@ -249,7 +252,10 @@ fn entry_point(name: &str, fields: &Fields<'_, '_>) -> (EntryPoint, bool) {
     entry_point.proxy_protocol = fields.section("proxyProtocol", protocols::proxy_protocol);
     entry_point.http2 = fields.section("http2", protocols::http2).unwrap_or_default();
     entry_point.http3 = fields.section("http3", protocols::http3).filter(|_| protocol == Protocol::Tcp);
-    entry_point.limits = fields.section("pancake", connections).unwrap_or_default();
+    let ours = |section: &Fields<'_, '_>| (connections(section), section.boolean("zeroRtt"));
+    let (limits, zero_rtt) = fields.section("pancake", ours).unwrap_or_default();
+    entry_point.limits = limits;
+    entry_point.zero_rtt = zero_rtt.unwrap_or_default();
     fields.section("udp", |udp| {
         entry_point.udp_timeout = udp.duration_over_zero("timeout").unwrap_or(entry_point.udp_timeout);
     });

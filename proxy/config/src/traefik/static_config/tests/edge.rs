@@ -20,7 +20,7 @@ entryPoints:
     http2: {maxConcurrentStreams: 10}
     http3: {advertisedPort: 8443}
     http: {tls: {options: strict, certResolver: le, domains: [{main: a.org, sans: ['*.a.org']}]}}
-    pancake: {maxConnections: 100, maxConnectionsPerAddress: 10}
+    pancake: {maxConnections: 100, maxConnectionsPerAddress: 10, zeroRtt: true}
   plain: {address: ':80', http3: {}, http: {tls: {}}}
   dns: {address: '127.0.0.1:80/UDP', udp: {timeout: 10s}}
 certificatesResolvers: {le: {acme: {tlsChallenge: {}}}}
@@ -38,6 +38,7 @@ certificatesResolvers: {le: {acme: {tlsChallenge: {}}}}
         proxy_protocol: web.proxy_protocol.clone(),
         http2: Http2 { max_concurrent_streams: 10 },
         http3: Some(Http3 { advertised_port: Some(8443) }),
+        zero_rtt: true,
         tls: Some(tls),
         limits: ConnectionLimits { max: Some(100), max_per_address: Some(10) },
         ..EntryPoint::new("web", Listen { host: None, port: 443 })
