@@ -4,7 +4,7 @@
 //! section 10.3) is refused there.
 
 use http::request::Parts;
-use http::{Method, header};
+use http::{HeaderName, Method, header};
 use pancake_wire::h1::emit;
 
 /// What follows the head.
@@ -33,6 +33,12 @@ pub(crate) fn head(
     key: [u8; 16],
 ) -> Result<(Vec<u8>, Follows), Malformed> {
     let tunnel = protocol.is_some();
+    // h2 checks this pseudo-header for UTF-8 only; it becomes a field, into which nothing may be smuggled.
+    if protocol.is_some_and(|name| HeaderName::from_bytes(name.as_bytes()).is_err())
+        || parts.headers.get_all(header::HOST).iter().nth(1).is_some()
+    {
+        return Err(Malformed);
+    }
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = parts.headers.get(header::HOST).map(|value| value.as_bytes());
     let host = match (authority, host) {
@@ -149,6 +155,22 @@ mod tests {
         assert_eq!(written(get().header("host", "b.test").body(()).unwrap(), true), Err(Malformed));
         let head = written(get().header("host", "A.test").body(()).unwrap(), true).unwrap().0;
         assert_eq!(head.matches("ost: ").count(), 1);
+    }
+
+    #[test]
+    fn two_hosts_are_malformed() {
+        let request = get().header("host", "a.test").header("host", "a.test").body(()).unwrap();
+        assert_eq!(written(request, true), Err(Malformed));
+    }
+
+    #[test]
+    fn a_protocol_that_is_no_token_is_malformed() {
+        for name in ["a b", "a\r\nX: y", "x\r\n\r\nGET / HTTP/1.1", "", "a,b"] {
+            let mut request =
+                http::Request::builder().method("CONNECT").uri("https://a.test/chat").body(()).unwrap();
+            request.extensions_mut().insert(h2::ext::Protocol::from(name));
+            assert_eq!(written(request, false), Err(Malformed), "{name:?}");
+        }
     }
 
     #[test]

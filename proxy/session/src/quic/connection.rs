@@ -68,7 +68,10 @@ impl<E: Engine> Default for Timer<E> {
 impl<E: Engine> Timer<E> {
     /// Wakes at `at` or before; whether that time has come.
     pub(crate) fn poll(&mut self, engine: &E, at: Time, cx: &mut Context<'_>) -> bool {
-        while at != Time::NEVER {
+        if at == Time::NEVER {
+            return false;
+        }
+        loop {
             if engine.now() >= at {
                 return true;
             }
@@ -87,7 +90,6 @@ impl<E: Engine> Timer<E> {
                 return true;
             }
         }
-        false
     }
 }
 

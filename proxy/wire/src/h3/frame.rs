@@ -158,7 +158,9 @@ mod tests {
     }
 
     /// Whole frames, data, and whether the stream may end after them.
-    fn taken(pieces: &[&[u8]]) -> Result<(Vec<(u64, Vec<u8>)>, Vec<u8>, bool), Code> {
+    type Taken = (Vec<(u64, Vec<u8>)>, Vec<u8>, bool);
+
+    fn taken(pieces: &[&[u8]]) -> Result<Taken, Code> {
         let mut frames = Frames::new(100);
         let (mut whole, mut data) = (Vec::new(), Vec::new());
         for piece in pieces {
