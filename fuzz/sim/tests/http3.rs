@@ -55,7 +55,9 @@ fn requests_get_through_any_weather() {
             until(&sim, "all records", || world.records.get() == 4).await;
             until(&sim, "the connection is closed", || world.worker.sessions() == 0).await;
             assert_eq!(world.meter.quic_handshakes.get(), 1);
-            assert!(world.meter.quic_migrations.get() <= 1);
+            // A validation of the new path that is lost takes the change back, and it is made again.
+            let changes = world.meter.quic_migrations.get();
+            assert!(changes <= 5, "seed {seed}: {changes} changes of address");
         })
         .unwrap();
     }
